@@ -1,0 +1,26 @@
+"""Strict JAX settings for every test: silent promotion or broadcasting is a bug."""
+
+import os
+import pathlib
+
+import hypothesis
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# JAX compiles inside an example, so a time limit per example means nothing.
+hypothesis.settings.register_profile("jax", deadline=None, max_examples=25)
+hypothesis.settings.load_profile("jax")
+
+
+@pytest.fixture(scope="session")
+def tfds_dir() -> pathlib.Path:
+    """A TFDS data dir with real MNIST and CIFAR-10, where there is one."""
+    here = pathlib.Path(__file__).resolve().parents[1]
+    folder = pathlib.Path(os.environ.get("VIM_JAX_TFDS", here.parent / "shared/tfds"))
+    if not (folder / "cifar10").is_dir():
+        pytest.skip(f"no TFDS data at {folder}: set VIM_JAX_TFDS to a data dir")
+    return folder

@@ -1,0 +1,127 @@
+"""Exact first and second moments of regions, in integers.
+
+Plans must not depend on the order in which a compiler adds floats: a flipped
+comparison would change published bytes. So everything that a plan is decided by is
+an integer here. Intensities are fixed-point numbers of 1/256 grey level; energies
+(squared differences) are in 1/65536 squared grey levels. All of it fits 64 bits for
+images of up to 3e8 values: divisions round down, and are arranged so that no
+intermediate product overflows.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from vim_jax._types import Channels, Pixels, as_pixels
+from vim_jax.regions import Regions
+
+ENERGY_UNIT = 1 / 65536
+"""One unit of energy, in squared grey levels."""
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def exact(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Runs `function` with 64-bit integers, whatever `jax_enable_x64` says."""
+
+    @functools.wraps(function)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with jax.enable_x64(True):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+@exact
+def fixed_point(image: Pixels) -> jax.Array:
+    """Returns a uint8 image, or a float image in [0, 1], as int64 `h w c`."""
+    pixels = as_pixels(image)
+    if pixels.dtype == jnp.uint8:
+        return pixels.astype(jnp.int64) * 256
+    return jnp.round(pixels.astype(jnp.float32) * 65280.0).astype(jnp.int64)
+
+
+class Moments(NamedTuple):
+    """What shuffling needs to know of a set of values, in int64 arrays.
+
+    Attributes:
+      count: number of values, 1 or more (0 stands for a set that is not there).
+      mean: 1/65536 grey level.
+      deviations: sum of squared deviations from the mean, in energy units.
+    """
+
+    count: jax.Array
+    mean: jax.Array
+    deviations: jax.Array
+
+    @property
+    def variance(self) -> jax.Array:
+        """Population variance, in energy units."""
+        return self.deviations // jnp.maximum(self.count, 1)
+
+    @property
+    def shuffled_difference(self) -> jax.Array:
+        """Expected squared difference of two of the values in random order.
+
+        2 * variance * n / (n - 1), in energy units; 0 for a single value.
+        """
+        return 2 * self.deviations // jnp.maximum(self.count - 1, 1)
+
+
+def moments(count: jax.Array, total: jax.Array, squares: jax.Array) -> Moments:
+    """Returns the moments of sets of fixed-point values from their sums."""
+    n = jnp.maximum(count, 1)
+    quotient, rest = total // n, total % n
+    # total**2 / n, without forming total**2, which may need more than 64 bits.
+    squared_total = quotient * (total + rest) + rest * rest // n
+    return Moments(
+        count=count,
+        mean=total * 256 // n,
+        deviations=jnp.maximum(squares - squared_total, 0),
+    )
+
+
+def border_energy(a: Moments, b: Moments) -> jax.Array:
+    """Returns the expected squared difference across a border of two regions."""
+    return a.variance + b.variance + squared(a.mean - b.mean)
+
+
+def squared(difference: jax.Array) -> jax.Array:
+    """Returns the square of a difference of means, in energy units."""
+    return difference * difference >> 16
+
+
+@exact
+def region_moments(values: jax.Array, regions: Regions, channels: Channels) -> Moments:
+    """Returns the moments of each pixel's region, as arrays that fit `h w c`.
+
+    Args:
+      values: int64 `h w c` from `fixed_point`.
+      regions: the regions of a plan.
+      channels: "mixed" takes a region's values of all channels as one set.
+    """
+    h, w, c = values.shape
+    origin = regions.origin.reshape(-1)
+
+    def per_region(x):
+        totals = jax.ops.segment_sum(x.reshape(h * w, -1), origin, h * w)
+        return totals[origin].reshape(h, w, -1)
+
+    count = (regions.height * regions.width).astype(jnp.int64)[:, :, None]
+    if channels != "mixed":
+        return moments(count, per_region(values), per_region(values * values))
+    pooled = moments(
+        count * c,
+        per_region(values.sum(2)),
+        per_region((values * values).sum(2)),
+    )
+    single = count == 1  # A region of one pixel keeps its colour.
+    return Moments(
+        count=jnp.where(single, 1, pooled.count),
+        mean=jnp.where(single, values * 256, pooled.mean),
+        deviations=jnp.where(single, 0, pooled.deviations),
+    )

@@ -1,0 +1,109 @@
+"""Region plans: which region size each part of an image has."""
+
+import dataclasses
+from typing import Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+RegionSize: TypeAlias = int | Literal["entire"]
+"""Side of the regions in pixels; `"entire"` makes the image one region."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RegionPlan:
+    """A division of an image into regions, as a pytree.
+
+    Pixel (y, x) of size s belongs to the block of s x s pixels that holds it on the
+    grid of step s anchored at the top left corner, cut off at the image's edges. In
+    a valid plan all pixels of such a block have the same size. Plans of different
+    sizes can describe equal regions (ragged edges); they give equal bytes.
+
+    Attributes:
+      size: int32 `h w`, the region size in pixels of each pixel's region, 1 or more.
+      expected_vfe: float32 scalar, VFE to be expected after shuffling, in squared
+        grey levels per pixel; None if no image was looked at (`uniform_plan`).
+      reached: bool scalar, whether the target lay within reach; None if there was no
+        target.
+      nonce: uint32 `8`, public number of the image key that was used, which a
+        `SecretKey` needs to restore the image; None under PRNG keys.
+    """
+
+    size: jax.Array
+    expected_vfe: jax.Array | None = None
+    reached: jax.Array | None = None
+    nonce: jax.Array | None = None
+
+
+PlanOrSize: TypeAlias = RegionPlan | RegionSize
+
+
+class Regions(NamedTuple):
+    """Each pixel's region, as int32 `h w` arrays, in pixels."""
+
+    top: jax.Array
+    left: jax.Array
+    height: jax.Array
+    width: jax.Array
+
+    @property
+    def origin(self) -> jax.Array:
+        """Row-major index of the region's first pixel: it names the region."""
+        return self.top * self.top.shape[1] + self.left
+
+
+def regions_of(size: jax.Array) -> Regions:
+    """Returns the regions that an int32 `h w` map of sizes stands for."""
+    h, w = size.shape
+    y = jnp.arange(h, dtype=jnp.int32)[:, None]
+    x = jnp.arange(w, dtype=jnp.int32)[None, :]
+    top, left = y // size * size, x // size * size
+    return Regions(top, left, jnp.minimum(size, h - top), jnp.minimum(size, w - left))
+
+
+def uniform_plan(image_shape: tuple[int, ...], region_size: RegionSize) -> RegionPlan:
+    """Returns the plan with one region size everywhere.
+
+    Args:
+      image_shape: `(h, w)` or `(h, w, c)`.
+      region_size: side of the regions in pixels, 1 or more. A size larger than a
+        side of the image is clipped to that side; `"entire"` makes the whole image
+        one region.
+
+    Raises:
+      ValueError: if `region_size` is below 1.
+    """
+    h, w = image_shape[:2]
+    if region_size == "entire":
+        region_size = max(h, w)
+    check_region_size("region_size", region_size)
+    # Clipped, so that all sizes from the longer side up give equal plans.
+    return RegionPlan(jnp.full((h, w), min(region_size, max(h, w)), jnp.int32))
+
+
+def as_plan(image_shape: tuple[int, ...], plan_or_size: PlanOrSize) -> RegionPlan:
+    """Returns `plan_or_size` as a plan for images of `image_shape`.
+
+    Raises:
+      ValueError: if it is a size below 1 or a plan for images of another shape.
+    """
+    if not isinstance(plan_or_size, RegionPlan):
+        return uniform_plan(image_shape, plan_or_size)
+    if jnp.shape(plan_or_size.size) != tuple(image_shape[:2]):
+        raise ValueError(
+            f"plan_or_size is a plan for images of {jnp.shape(plan_or_size.size)} "
+            f"pixels, the image has {tuple(image_shape[:2])}: plan it for this shape."
+        )
+    return plan_or_size
+
+
+def check_region_size(name: str, size: object) -> None:
+    """Raises ValueError unless `size` is an integer from 1 up."""
+    valid = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+    if not valid or int(size) < 1:  # pyright: ignore[reportArgumentType]
+        raise ValueError(
+            f"{name}={size!r} is not a region size: use an integer of 1 or more, or "
+            '"entire".'
+        )
