@@ -351,6 +351,32 @@ def test_failing_disk_is_one_sentence(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
+def test_after_a_failed_write_nothing_is_published(tmp_path, monkeypatch):
+    monkeypatch.setattr("vim_jax.data.tfds_writer._BATCH_EXAMPLES", 2)
+    path = tmp_path / "set"
+    writer = TfdsWriter(path)
+    writer.add("a", image(3, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_flush", lambda: 1 / 0)
+        with pytest.raises(DataError, match="division by zero"):
+            writer.add("b", image(3, 3))
+    # A caller may go on, as if only this image had been refused.
+    with pytest.raises(DataError, match="division by zero"):
+        writer.add("c", image(3, 3))
+    with pytest.raises(DataError, match="division by zero"), writer:
+        pass
+    assert names(tmp_path) == []
+
+
+def test_files_beside_the_records_are_published_with_them(tmp_path):
+    with TfdsWriter(tmp_path / "set") as writer:
+        writer.add("a", image(3, 3))
+        (writer.folder / "manifest").write_text("more")
+        (writer.folder / "notes").mkdir()
+    assert (tmp_path / "set/manifest").read_text() == "more"
+    assert tfds(str(tmp_path / "set"), "train").ids == ("a",)
+
+
 def test_batches_are_bounded_in_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr("vim_jax.data.tfds_writer._BATCH_BYTES", 1000)
     with TfdsWriter(tmp_path / "set") as writer:

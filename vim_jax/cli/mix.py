@@ -1,0 +1,189 @@
+"""`vim-jax mix`: publish a mixed copy of a set of images."""
+
+import pathlib
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from rich.table import Table
+
+from vim_jax.cli import options
+from vim_jax.cli.console import complain, out, progress, say, warn
+from vim_jax.keys import SecretKey
+
+_ENOUGH_BITS = 128
+_NAMES_SHOWN = 5
+
+
+def mix(
+    src: Annotated[
+        tyro.conf.Positional[str],
+        tyro.conf.arg(
+            help="A folder of images (class sub-folders become labels), a TFDS name, "
+            "or embedded:photographs, embedded:faces, embedded:digits.",
+            metavar="SRC",
+        ),
+    ],
+    dst: Annotated[
+        tyro.conf.Positional[pathlib.Path],
+        tyro.conf.arg(help="The folder to write.", metavar="DST"),
+    ],
+    /,
+    *,
+    level: options.Level = None,
+    target_vfe: options.TargetVfe = None,
+    region_size: options.Size = None,
+    key: Annotated[
+        pathlib.Path | None,
+        tyro.conf.arg(
+            help="Key file, made if it is missing. Whoever has it can restore the "
+            "images: keep it outside SRC and DST.",
+            metavar="FILE",
+        ),
+    ] = None,
+    discard_key: Annotated[
+        bool,
+        tyro.conf.arg(help="Forget the key at the end: nobody can restore the images."),
+    ] = False,
+    max_region: options.MaxRegion = None,
+    channels: options.ChannelMode = "independent",
+    scramble_regions: options.Scramble = False,
+    clip: options.Clip = False,
+    rename: Annotated[
+        bool,
+        tyro.conf.arg(help="Publish running numbers instead of file names."),
+    ] = False,
+    format: Annotated[
+        Literal["png", "webp", "tfds"],
+        tyro.conf.arg(help="Lossless image files, or one TFDS data set."),
+    ] = "png",
+    split: Annotated[
+        str | None, tyro.conf.arg(help="Split of a TFDS data set.", metavar="NAME")
+    ] = None,
+    data_dir: options.DataDir = None,
+    max_pixels: Annotated[
+        int | None,
+        tyro.conf.arg(help="Largest image to read, in pixels.", metavar="N"),
+    ] = None,
+    workers: Annotated[
+        int | None, tyro.conf.arg(help="Threads; by default one a core.", metavar="N")
+    ] = None,
+) -> int:
+    """Publish a mixed copy of a set of images.
+
+    Pixels are read as Pillow decodes them, turned upright by their EXIF orientation,
+    and written without loss and without any metadata: no GPS position survives. JPEG
+    is not offered, because it would change pixels that then could not be put back.
+    Class sub-folders keep their names. The manifest beside the images says what was
+    done; what would help an attacker is encrypted in it.
+
+    Killed and started again with the same arguments, it finishes the job. With
+    --format tfds, it starts anew.
+
+    Examples:
+      vim-jax mix photos published --level 0.6 --key my.key
+      vim-jax mix photos published --region-size 8 --scramble-regions --discard-key
+      vim-jax mix cifar10 cifar10-mixed --data-dir ~/tensorflow_datasets --split train \
+--region-size 4 --key my.key --format tfds
+    """
+    from vim_jax.data.publish import publish
+    from vim_jax.data.sources import open_source
+
+    mixer = options.mixer_from(
+        level, target_vfe, region_size, max_region, channels, scramble_regions, clip
+    )
+    if (key is None) != discard_key:
+        raise ValueError(
+            "give exactly one of --key FILE (whoever has the file can restore the "
+            "images) and --discard-key (nobody can)"
+        )
+    _refuse_nesting(src, dst, key)
+    source = open_source(src, split=split, data_dir=data_dir, max_pixels=max_pixels)
+    secret = _key_from(key)
+    with progress("mixing") as show:
+        report = publish(
+            source,
+            dst,
+            mixer,
+            secret,
+            fmt=format,
+            rename=rename,
+            workers=workers,
+            progress=show,
+        )
+    _summarise(report, dst)
+    if source.skipped:
+        say(f"{len(source.skipped)} files with other suffixes were left out.")
+    _mention("changed while reading", [f"{k} ({v})" for k, v in report.notes.items()])
+    _mention("came out unchanged: nothing in them moves", report.unchanged)
+    weak = sum(r["bits_per_region"]["median"] < _ENOUGH_BITS for r in report.records)
+    if weak:
+        warn(
+            f"in {weak} of {len(report.records)} images the median region has fewer "
+            f"than {_ENOUGH_BITS} bits of arrangements; such regions can be put back "
+            "one by one without the key. Larger regions have more."
+        )
+    if discard_key:
+        say("The key is gone: nobody, you included, can restore these images.")
+    else:
+        say(f"Keep {key} safe and secret: it restores these images, for anyone.")
+    for sentence in report.failures.values():
+        complain(sentence)
+    return 1 if report.failures else 0
+
+
+def _key_from(path: pathlib.Path | None) -> SecretKey | None:
+    """Returns the key in a file, which is made if it is missing."""
+    if path is None:
+        return None
+    if path.exists():
+        return SecretKey.load(path)
+    secret = SecretKey.generate()
+    secret.save(path)
+    say(f"Made a new key in {path} (fingerprint {secret.fingerprint}).")
+    return secret
+
+
+def _refuse_nesting(src: str, dst: pathlib.Path, key: pathlib.Path | None) -> None:
+    source, target = pathlib.Path(src).resolve(), dst.resolve()
+    if source.is_dir():
+        if target == source or source in target.parents:
+            raise ValueError(
+                f"DST {dst} lies inside SRC {src}: choose a folder outside it"
+            )
+        if target in source.parents:
+            raise ValueError(
+                f"SRC {src} lies inside DST {dst}: choose a folder of its own for DST"
+            )
+    for name, folder in (("SRC", source), ("DST", target)):
+        if key is not None and folder in key.resolve().parents:
+            raise ValueError(
+                f"key file {key} lies inside {name}, where it could be published with "
+                "the images: keep it elsewhere"
+            )
+
+
+def _summarise(report, dst: pathlib.Path) -> None:
+    table = Table(title=str(dst), title_justify="left", show_header=False)
+    table.add_row("mixed now", f"{report.mixed}")
+    if report.found:
+        table.add_row("mixed by an earlier run", f"{report.found}")
+    table.add_row("failed", f"{len(report.failures)}")
+
+    def median(name: str) -> float:
+        return float(np.median([record[name] for record in report.records]))
+
+    if report.records:
+        bits = [record["bits_per_region"]["median"] for record in report.records]
+        table.add_row("VFE before, median", f"{median('vfe'):,.1f}")
+        table.add_row("VFE after, median", f"{median('vfe_after'):,.1f}")
+        table.add_row("pixels left in place, median", f"{median('left_in_place'):.0%}")
+        table.add_row("bits of a region, median", f"{np.median(bits):,.0f}")
+    out.print(table)
+
+
+def _mention(what: str, names: list[str]) -> None:
+    if names:
+        shown = ", ".join(names[:_NAMES_SHOWN])
+        more = len(names) - _NAMES_SHOWN
+        say(f"{len(names)} {what}: {shown}{f' and {more} more' if more > 0 else ''}.")

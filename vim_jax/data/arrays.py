@@ -1,0 +1,170 @@
+"""Whole labelled sets as arrays, for training on small images of one size."""
+
+import collections
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from vim_jax.data.errors import DataError
+from vim_jax.data.example import Example, LazySource
+from vim_jax.data.sources import open_source
+from vim_jax.data.tfds_source import is_prepared_folder, split_names
+
+_Progress = Callable[[int, int], None]
+
+# One image in so many is a test image where a set has no split of its own.
+_TEST_SHARE = 5
+
+
+class LabelledImages(NamedTuple):
+    """Images of one size and their labels.
+
+    Attributes:
+      images: uint8 or uint16 `(n, h, w, c)`, c = 1 for grey, full integer range.
+      labels: int32 `(n,)`, indices into the label names.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class TrainTest(NamedTuple):
+    """What `train_test_arrays` returns."""
+
+    train: LabelledImages
+    test: LabelledImages
+    label_names: tuple[str, ...]
+
+
+def train_test_arrays(
+    spec: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    progress: _Progress | None = None,
+) -> TrainTest:
+    """Read the training and the test images of a labelled set into memory.
+
+    A TFDS data set with a split "train" is read by its own splits: "test", or else
+    "validation", is the test set. Every other set is divided here: of each class,
+    every fifth image in the set's order is a test image, the same ones each time.
+
+    Args:
+      spec: the set; see `open_source`. All images must have one size and mode.
+      data_dir: where the TFDS data sets lie.
+      limit: the largest number of images, at least 1, of each of the two parts; the
+        first ones are taken.
+      progress: called after each image with the number of images read so far and
+        the number of images to read at most.
+
+    Returns:
+      `(train_images, train_labels), (test_images, test_labels), label_names`.
+
+    Raises:
+      DataError: if the set cannot be opened, has no labels, or holds images of
+        different sizes.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(f"limit is {limit}: give at least 1, or None for all images")
+    splits: tuple[str, ...] = ()
+    name = os.fspath(spec)
+    if is_prepared_folder(name) or not (
+        os.path.isdir(name) or name.startswith("embedded:")
+    ):
+        splits = split_names(name, data_dir)
+    tests = [split for split in ("test", "validation") if split in splits]
+    if "train" in splits and tests:
+        sources = [
+            open_source(name, split=split, data_dir=data_dir)
+            for split in ("train", tests[0])
+        ]
+        return _by_splits(name, sources, limit, progress)
+    split = "train" if "train" in splits else None
+    source = open_source(name, split=split, data_dir=data_dir)
+    return _by_count(name, source, limit, progress)
+
+
+def _by_splits(
+    name: str, sources: list[LazySource], limit: int | None, progress: _Progress | None
+) -> TrainTest:
+    counts = [min(len(source), limit or len(source)) for source in sources]
+    parts = [_Part(name, count) for count in counts]
+    done = 0
+    for source, part, count in zip(sources, parts, counts, strict=True):
+        for index in range(count):
+            part.add(source[index])
+            done += 1
+            if progress is not None:
+                progress(done, sum(counts))
+    return _result(name, parts[0], parts[1], sources[0].label_names)
+
+
+def _by_count(
+    name: str, source: LazySource, limit: int | None, progress: _Progress | None
+) -> TrainTest:
+    capacity = min(len(source), limit or len(source))
+    train, test = _Part(name, capacity), _Part(name, capacity)
+    seen: collections.Counter[int | None] = collections.Counter()
+    for index in range(len(source)):
+        example = source[index]
+        part = test if seen[example.label] % _TEST_SHARE == _TEST_SHARE - 1 else train
+        seen[example.label] += 1
+        if part.count < capacity:
+            part.add(example)
+        if progress is not None:
+            progress(index + 1, len(source))
+        if train.count == test.count == capacity:
+            break
+    return _result(name, train, test, source.label_names)
+
+
+def _result(
+    name: str, train: "_Part", test: "_Part", label_names: tuple[str, ...] | None
+) -> TrainTest:
+    if not train.count or not test.count:
+        raise DataError(
+            f"{name} has {train.count} training and {test.count} test images: choose a "
+            f"set with at least {_TEST_SHARE} images of some class"
+        )
+    # A data set may know the number of its classes but not their names.
+    classes = 1 + int(max(train.labels.max(), test.labels.max()))
+    names = label_names or tuple(str(label) for label in range(classes))
+    return TrainTest(train.result(), test.result(), names)
+
+
+class _Part:
+    """Arrays of a known capacity that fill up one example at a time."""
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.count = 0
+        self.labels = np.full(capacity, -1, np.int32)
+        self._images: np.ndarray | None = None
+        self._name = name
+
+    def add(self, example: Example) -> None:
+        image = example.image
+        image = image.reshape(*image.shape[:2], -1)
+        if example.label is None:
+            raise DataError(
+                f"image {example.id!r} of {self._name} has no label: choose a labelled "
+                "set, such as a folder with one sub-folder for each class"
+            )
+        if self._images is None:
+            # Memory is taken by the operating system only where it is written to.
+            self._images = np.empty((len(self.labels), *image.shape), image.dtype)
+        expected = self._images.shape[1:], self._images.dtype
+        if (image.shape, image.dtype) != expected:
+            raise DataError(
+                f"image {example.id!r} of {self._name} has shape {image.shape} and "
+                f"type {image.dtype}, but the first has {expected[0]} and "
+                f"{expected[1]}: bring all images to one size and mode"
+            )
+        self._images[self.count] = image
+        self.labels[self.count] = example.label
+        self.count += 1
+
+    def result(self) -> LabelledImages:
+        assert self._images is not None
+        return LabelledImages(self._images[: self.count], self.labels[: self.count])

@@ -1,0 +1,21 @@
+"""The one exception of `vim_jax.data`."""
+
+
+class DataError(ValueError):
+    """Something about the data that the user can put right.
+
+    The message is one sentence that names the file or argument, its value and the
+    remedy. Exceptions of Pillow, of TFDS and of the operating system never leave
+    this package.
+    """
+
+
+def brief(error: BaseException) -> str:
+    """Return the first line of an exception's message, without its final full stop.
+
+    Library messages may run over pages; a sentence has room for their first line.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,60 @@
+"""One way into every source: from a name on a command line."""
+
+import os
+
+from vim_jax.data.embedded import embedded
+from vim_jax.data.errors import DataError
+from vim_jax.data.example import LazySource
+from vim_jax.data.image_folder import folder
+from vim_jax.data.tfds_source import is_prepared_folder, split_names, tfds
+
+_EMBEDDED = "embedded:"
+
+
+def open_source(
+    spec: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    max_pixels: int | None = None,
+) -> LazySource:
+    """Open the source that a string describes.
+
+    Args:
+      spec: in this order of preference: "embedded:digits" and the like; an existing
+        folder, either one of a prepared TFDS data set or one of image files; the name
+        of a TFDS data set.
+      split: the split of a TFDS data set; may be left out where there is but one.
+      data_dir: where the TFDS data sets lie.
+      max_pixels: the largest image to decode; see `decode`.
+
+    Raises:
+      DataError: if there is no such source, or if `split` is missing or meaningless.
+    """
+    name = os.fspath(spec)
+    in_splits = not name.startswith(_EMBEDDED)
+    if in_splits and os.path.isdir(name):
+        in_splits = is_prepared_folder(name)
+    if not in_splits:
+        if split is not None:
+            raise DataError(
+                f"split is {split!r}, but {name} has no splits: leave split out"
+            )
+        if name.startswith(_EMBEDDED):
+            return embedded(name.removeprefix(_EMBEDDED))
+        return folder(name, max_pixels=max_pixels)
+    if _looks_like_a_path(name) and not os.path.isdir(name):
+        raise DataError(f"folder {name} does not exist: check the path")
+    if split is None:
+        splits = split_names(name, data_dir)
+        if len(splits) != 1:
+            raise DataError(
+                f"split is missing for data set {name!r}: choose one of "
+                f"{', '.join(splits)}"
+            )
+        split = splits[0]
+    return tfds(name, split, data_dir, max_pixels=max_pixels)
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return name.startswith((".", "~", os.sep)) or name.endswith(os.sep)

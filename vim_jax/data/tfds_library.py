@@ -1,0 +1,59 @@
+"""TensorFlow Datasets, imported when needed and in working order."""
+
+import contextlib
+import importlib
+import importlib.metadata
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from vim_jax.data.errors import DataError, brief
+
+
+def import_tfds() -> Any:
+    """Return the module `tensorflow_datasets`.
+
+    It is imported here and not at the top of a module because it takes half a second
+    that users of image folders need not wait.
+
+    Raises:
+      DataError: if it is not installed, or of no use with the installed protobuf.
+    """
+    try:
+        library = importlib.import_module("tensorflow_datasets")
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"TensorFlow Datasets cannot be imported because {error.name} is missing: "
+            "pip install tensorflow-datasets"
+        ) from error
+    except Exception as error:
+        raise DataError(
+            f"TensorFlow Datasets cannot be imported ({brief(error)}) with protobuf "
+            f"{_protobuf()}: pip install 'protobuf>=6.33'"
+        ) from error
+    if not hasattr(library, "data_source"):
+        # With an old protobuf the import stops half-way, without an exception.
+        raise DataError(
+            f"protobuf {_protobuf()} is too old for TensorFlow Datasets: "
+            "pip install 'protobuf>=6.33'"
+        )
+    return library
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep TFDS from logging warnings, where an exception says the same better."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _protobuf() -> str:
+    try:
+        return importlib.metadata.version("protobuf")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
