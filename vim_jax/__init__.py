@@ -13,6 +13,7 @@ from vim_jax.planning import TargetError as TargetError
 from vim_jax.planning import plan_regions as plan_regions
 from vim_jax.regions import RegionPlan as RegionPlan
 from vim_jax.regions import uniform_plan as uniform_plan
+from vim_jax.thumbnail import thumbnail as thumbnail
 from vim_jax.vfe import expected_vfe as expected_vfe
 from vim_jax.vfe import gearys_c as gearys_c
 from vim_jax.vfe import max_vfe as max_vfe
@@ -36,6 +37,7 @@ __all__ = [
     "scale_by_st_adam",
     "shuffle",
     "st_adam",
+    "thumbnail",
     "uniform_plan",
     "unshuffle",
     "vfe",

@@ -1,0 +1,33 @@
+# Two commands on a fresh machine with Python 3.11 or later: `make demo`, `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.installed
+
+.PHONY: demo test lint bench notebooks clean
+
+demo: $(SETUP)
+	$(BIN)/vim-jax demo
+
+test: $(SETUP)
+	$(BIN)/python -m pytest tests vim_jax
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(SETUP)
+	$(BIN)/python -m benchmarks shuffle
+
+notebooks: $(SETUP)
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+
+$(SETUP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo_output
