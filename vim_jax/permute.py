@@ -113,7 +113,7 @@ def source_cells(
         pixel = _permute_groups(origin, words[: n * planes].reshape(planes, n), n)
         source = pixel.T
         if channels == "independent":
-            source = source * c + jnp.arange(c, dtype=jnp.int32)
+            source = source * c + jnp.arange(c, dtype=jnp.int32)[None]
     if scramble_regions:
         source = source[_exchange(words[n * c : n * (c + 1)], regions)]
     return source.reshape(-1)

@@ -255,7 +255,7 @@ def _quadtree(values: jax.Array, depth: int, channels: Channels) -> _Quadtree:
         )
         merged = _grid_energy(blocks, channels, c)
         gains.append(merged - _quarters(energy))
-        pixels = jnp.maximum(blocks.heights[:, None] * blocks.widths, 1)
+        pixels = jnp.maximum(blocks.heights[:, None] * blocks.widths[None], 1)
         score = jnp.maximum(gains[-1], 0) // (pixels * (_SCORE_UNIT * 4**level))
         scores.append(jnp.minimum(score, 2**_SCORE_BITS - 1))
         energy = merged
