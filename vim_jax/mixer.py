@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +17,8 @@ from vim_jax._types import (
     concrete,
     with_channel_axis,
 )
-from vim_jax.chacha import chacha20
 from vim_jax.keys import ImageKey, SecretKey
+from vim_jax.keystream import Key, key_material, keystream
 from vim_jax.permute import source_cells, words_needed
 from vim_jax.planning import TargetError, check_target, plan_regions
 from vim_jax.regions import (
@@ -32,11 +31,6 @@ from vim_jax.regions import (
     uniform_plan,
 )
 from vim_jax.vfe import expected_vfe
-
-Key: TypeAlias = AnyArray | ImageKey
-"""A JAX PRNG key (typed or old-style), or the image key of a `SecretKey`."""
-
-_KEY_WORDS = 8
 
 
 def shuffle(
@@ -92,7 +86,7 @@ def shuffle(
     """
     cells = _checked(image, channels)
     size = as_plan(cells.shape, plan_or_size).size
-    material = _key_material(key)
+    material = key_material(key)
     mixed = _shuffle(material, cells, size, channels, scramble_regions)
     return mixed.reshape(jnp.shape(image))
 
@@ -122,7 +116,7 @@ def unshuffle(
     """
     cells = _checked(image, channels)
     size = as_plan(cells.shape, plan_or_size).size
-    material = _key_material(key)
+    material = key_material(key)
     restored = _unshuffle(material, cells, size, channels, scramble_regions)
     return restored.reshape(jnp.shape(image))
 
@@ -139,41 +133,9 @@ def _checked(image: AnyArray, channels: str) -> jax.Array:
     return with_channel_axis(image)
 
 
-def _key_material(key: object) -> jax.Array | ImageKey:
-    """Returns an image key, or a PRNG key's data as uint32 `k`."""
-    if isinstance(key, ImageKey):
-        return key
-    if isinstance(key, SecretKey):
-        raise TypeError(
-            "key is a SecretKey, which belongs to a set of images: pass "
-            "key.for_image(image_id, pixels), or use VisualMixer."
-        )
-    data = jax.random.key_data(key)  # pyright: ignore[reportArgumentType]
-    if data.ndim != 1 or data.dtype != jnp.uint32 or data.size > _KEY_WORDS:
-        raise ValueError(
-            f"key has data of shape {data.shape} and dtype {data.dtype}: pass one PRNG "
-            "key, as from jax.random.key(0), and batches of keys through jax.vmap."
-        )
-    return data
-
-
-def _keystream(material: jax.Array | ImageKey, length: int, limit: int) -> jax.Array:
-    if isinstance(material, ImageKey):
-        if material.words.shape[0] != limit:
-            raise ValueError(
-                f"key is an image key with {material.words.shape[0]} words, an image "
-                f"of this shape takes {limit}: derive it for this image."
-            )
-        return jnp.asarray(material.words)
-    # The number of key words keeps apart keys that only differ by trailing zeros.
-    words = material.shape[0]
-    nonce = jnp.array([0x314D4956, words, 0], jnp.uint32)  # "VIM1"
-    return chacha20(jnp.pad(material, (0, _KEY_WORDS - words)), nonce, length)
-
-
 def _source(material, cells, size, channels, scramble_regions):
     h, w, c = cells.shape
-    words = _keystream(
+    words = keystream(
         material,
         words_needed((h, w, c), channels, scramble_regions),
         words_needed((h, w, c), channels, True),
@@ -369,7 +331,7 @@ class VisualMixer:
             return _stack(
                 [key.for_image(*pair) for pair in zip(names, pixels, strict=True)]
             )
-        _key_material(key)
+        key_material(key)
 
         # Not vmapped: some implementations give other keys under vmap.
         def fold(i):

@@ -24,18 +24,12 @@ import numpy as np
 
 from vim_jax._types import Channels, Pixels, as_pixels, check_channels, concrete
 from vim_jax.expectation import plan_energy
-from vim_jax.moments import (
-    ENERGY_UNIT,
-    exact,
-    fixed_point,
-    moments,
-    squared,
-)
+from vim_jax.grids import uniform_energy
+from vim_jax.moments import ENERGY_UNIT, exact, fixed_point
+from vim_jax.quadtree import quadtree
 from vim_jax.regions import RegionPlan, check_region_size, regions_of
 
 _LEVEL_BITS = 20
-_SCORE_UNIT = 1 << 13  # In energy units per pixel and pixel of block area.
-_SCORE_BITS = 22
 _ROUNDS = 3
 
 
@@ -142,148 +136,20 @@ def _out_of_reach(level, target_vfe, max_region, reach) -> str:
     )
 
 
-class _Blocks(NamedTuple):
-    """Sums over a grid of blocks: int64 `rows`, `cols`, `rows cols c` (twice)."""
+class _Fit(NamedTuple):
+    """A plan's int32 `h w` sizes and its int64 expected energy."""
 
-    heights: jax.Array
-    widths: jax.Array
-    totals: jax.Array
-    squares: jax.Array
+    size: jax.Array
+    energy: jax.Array
 
 
-def _grid_energy(blocks: _Blocks, channels: Channels, image_channels: int) -> jax.Array:
-    """Returns each block's expected energy as a region, int64 `rows cols`.
-
-    Its inside pairs, and its share of its borders with blocks of its own grid: its
-    own variance and half of the step between the means. So the sum over the grid is
-    the energy of the uniform plan. Blocks beyond the image have height or width 0,
-    and energy 0.
-    """
-    heights, widths = blocks.heights[:, None, None], blocks.widths[None, :, None]
-    totals, squares, count = blocks.totals, blocks.squares, heights * widths
-    copies = 1
-    if channels == "mixed":
-        totals, squares = totals.sum(2, keepdims=True), squares.sum(2, keepdims=True)
-        count, copies = count * image_channels, image_channels
-    stats = moments(count, totals, squares)
-    pairs = jnp.maximum(2 * heights * widths - heights - widths, 0)
-    energy = pairs * stats.shuffled_difference
-    for axis, length in ((0, widths), (1, heights)):
-        n = energy.shape[axis]
-
-        def side(x, start, n=n, axis=axis):
-            return jax.lax.slice_in_dim(x, start, n - 1 + start, axis=axis)
-
-        length = jnp.where(side(count, 1) > 0, length, 0)
-        step = length * squared(side(stats.mean, 0) - side(stats.mean, 1))
-        left = length * side(stats.variance, 0) + (step - step // 2)
-        right = length * side(stats.variance, 1) + step // 2
-        last, first = [(0, 0)] * 3, [(0, 0)] * 3
-        last[axis], first[axis] = (0, 1), (1, 0)
-        energy = energy + jnp.pad(left, last) + jnp.pad(right, first)
-    return copies * energy.sum(2)
+def _where(condition: jax.Array, then: _Fit, otherwise: _Fit) -> _Fit:
+    return jax.tree.map(functools.partial(jnp.where, condition), then, otherwise)
 
 
-def _quarters(x: jax.Array) -> jax.Array:
-    """Sums 2 x 2 blocks of the first two axes."""
-    rows, cols = x.shape[0] // 2, x.shape[1] // 2
-    return x.reshape(rows, 2, cols, 2, *x.shape[2:]).sum((1, 3))
-
-
-def _stretch(x: jax.Array, factor: int) -> jax.Array:
-    return jnp.repeat(jnp.repeat(x, factor, axis=0), factor, axis=1)
-
-
-class _Quadtree(NamedTuple):
-    """Blocks of 2, 4, ... pixels: one `rows cols` array a level.
-
-    Attributes:
-      gains: int64, energy that a block adds over its four quarters.
-      thresholds: int64, a block is (part of) a region when the threshold is this or
-        lower. Above its parent's, and no two are equal, so that plans change by one
-        block at a time.
-    """
-
-    gains: list[jax.Array]
-    thresholds: list[jax.Array]
-
-    def size(self, threshold: jax.Array, shape: tuple[int, int]) -> jax.Array:
-        """Returns the int32 `h w` sizes of the plan for a threshold."""
-        h, w = shape
-        size = jnp.ones((h, w), jnp.int32)
-        for level, own in enumerate(self.thresholds, 1):
-            merged = _stretch(own >= threshold, 2**level)[:h, :w]
-            size = jnp.where(merged, jnp.int32(2**level), size)
-        return size
-
-    def gain(self, threshold: jax.Array) -> jax.Array:
-        """Returns the energy that the plan for a threshold adds, about.
-
-        Exact for uniform plans; across a border between regions of different sizes,
-        half of the step between the means is taken as for the one size, half as for
-        the other.
-        """
-        return sum(
-            (
-                jnp.where(own >= threshold, gain, 0).sum()
-                for gain, own in zip(self.gains, self.thresholds, strict=True)
-            ),
-            start=jnp.int64(0),
-        )
-
-
-def _quadtree(values: jax.Array, depth: int, channels: Channels) -> _Quadtree:
-    """Returns the scored quadtree of an int64 `h w c` image."""
-    h, w, c = values.shape
-    side = 2**depth
-    padding = ((0, -h % side), (0, -w % side))
-    padded = jnp.pad(values, (*padding, (0, 0)))
-    blocks = _Blocks(
-        jnp.pad(jnp.ones(h, jnp.int64), padding[0]),
-        jnp.pad(jnp.ones(w, jnp.int64), padding[1]),
-        padded,
-        padded * padded,
-    )
-    energy = _grid_energy(blocks, "independent", c)
-    gains, scores = [], []
-    for level in range(1, depth + 1):
-        blocks = _Blocks(
-            blocks.heights.reshape(-1, 2).sum(1),
-            blocks.widths.reshape(-1, 2).sum(1),
-            _quarters(blocks.totals),
-            _quarters(blocks.squares),
-        )
-        merged = _grid_energy(blocks, channels, c)
-        gains.append(merged - _quarters(energy))
-        pixels = jnp.maximum(blocks.heights[:, None] * blocks.widths[None], 1)
-        score = jnp.maximum(gains[-1], 0) // (pixels * (_SCORE_UNIT * 4**level))
-        scores.append(jnp.minimum(score, 2**_SCORE_BITS - 1))
-        energy = merged
-    return _Quadtree(gains, _thresholds(scores))
-
-
-def _thresholds(scores: list[jax.Array]) -> list[jax.Array]:
-    """Returns scores raised to the parent's where that is higher, with ties broken.
-
-    Lower levels come first, so that a block's quarters are regions before the block.
-    """
-    raised = scores[-1:]
-    for score in scores[-2::-1]:
-        parent = _stretch(raised[0], 2)[: score.shape[0], : score.shape[1]]
-        raised.insert(0, jnp.maximum(score, parent))
-    ties = _tie_bits(scores)
-    ranks = np.split(
-        2**ties - 1 - np.arange(sum(score.size for score in scores)),
-        np.cumsum([score.size for score in scores])[:-1],
-    )
-    return [
-        (score << ties) + rank.reshape(score.shape)
-        for score, rank in zip(raised, ranks, strict=True)
-    ]
-
-
-def _tie_bits(scores: list[jax.Array]) -> int:
-    return max(1, sum(score.size for score in scores).bit_length())
+def _nearer(target: jax.Array, a: _Fit, b: _Fit) -> _Fit:
+    """Returns the plan that is nearer to the target; `a` if both are as near."""
+    return _where(abs(b.energy - target) < abs(a.energy - target), b, a)
 
 
 def _bisect(above, low: jax.Array, high: jax.Array, steps: int) -> jax.Array:
@@ -305,49 +171,27 @@ def _bisect(above, low: jax.Array, high: jax.Array, steps: int) -> jax.Array:
     return jax.lax.fori_loop(0, steps, halve, (low, high))[1]
 
 
-def _fit_quadtree(values, tree: _Quadtree, own, target, channels):
-    """Returns quadtree plans near the target, with their energies.
+def _fit_quadtree(values, depth, channels, own, target, best):
+    """Returns the quadtree plan nearest to the target, or `best` if that is nearer.
 
-    The quadtree's own sums are a little off where sizes change, so aim again by the
-    error of the plan found.
+    The quadtree's own sums are a little off where sizes change, so it aims again by
+    the error of the plan found.
     """
     h, w, _ = values.shape
-    bits = _SCORE_BITS + _tie_bits(tree.thresholds)
-    start = own * 0  # Varies over devices as the image does, inside `shard_map`.
-    aim, found = target, []
-    for _ in range(_ROUNDS):
+    tree = quadtree(values, depth, channels)
+    bits = tree.threshold_bits
+
+    def improve(_, state):
+        aim, best = state
         # Negated, so that the energy is above the target at the upper end.
         threshold = -_bisect(
-            lambda t, aim=aim: own + tree.gain(-t) >= aim, start - 2**bits, start, bits
+            lambda t: own + tree.gain(-t) >= aim, own * 0 - 2**bits, own * 0, bits
         )
         size = tree.size(threshold, (h, w))
         energy = plan_energy(values, regions_of(size), channels)
-        found.append((size, energy))
-        aim = aim + target - energy
-    return found
+        return aim + target - energy, _nearer(target, best, _Fit(size, energy))
 
-
-def _uniform_energy(values: jax.Array, smallest: int, channels: Channels):
-    """Returns the function from a region size, `smallest` or more, to its energy."""
-    h, w, c = values.shape
-    rows, cols = -(-h // smallest), -(-w // smallest)
-
-    def integral(x):
-        return jnp.pad(x, ((1, 0), (1, 0), (0, 0))).cumsum(0).cumsum(1)
-
-    totals, squares = integral(values), integral(values * values)
-
-    def energy(size):
-        y = jnp.minimum(jnp.arange(rows + 1) * size, h)
-        x = jnp.minimum(jnp.arange(cols + 1) * size, w)
-
-        def sums(table):
-            return jnp.diff(jnp.diff(table[y][:, x], axis=0), axis=1)
-
-        blocks = _Blocks(jnp.diff(y), jnp.diff(x), sums(totals), sums(squares))
-        return _grid_energy(blocks, channels, c).sum()
-
-    return energy
+    return jax.lax.fori_loop(0, _ROUNDS, improve, (target, best))[1]
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
@@ -371,50 +215,48 @@ def _plan(image, goal, is_level, max_region, channels, scale):
     largest = min(entire, max_region or entire)
     depth = max(0, min(largest, entire // 4).bit_length() - 1)
 
-    uniform_energy = _uniform_energy(values, 2**depth, channels)
+    energy_of_grid = uniform_energy(values, 2**depth, channels)
     own = (jnp.diff(values, axis=0) ** 2).sum() + (jnp.diff(values, axis=1) ** 2).sum()
-    top, whole = uniform_energy(largest), uniform_energy(entire)
+    top, whole = jax.vmap(energy_of_grid)(jnp.array([largest, entire], jnp.int64))
     target = own * 0 + goal
     if is_level:
         span = whole - own  # Times level, rounded down, without leaving 64 bits.
         high, low = span >> _LEVEL_BITS, span & (2**_LEVEL_BITS - 1)
         target = own + high * goal + ((low * goal) >> _LEVEL_BITS)
 
-    def uniform(size):
-        return jnp.broadcast_to(jnp.asarray(size, jnp.int32), (h, w))
+    # Loops start from values that vary over devices as the image does, for `shard_map`.
+    zero = own * 0
 
-    unshuffled, coarsest = (uniform(1), own), (uniform(largest), top)
-    found = [unshuffled, coarsest]
+    def uniform(size):
+        return jnp.broadcast_to((zero + size).astype(jnp.int32), (h, w))
+
+    unshuffled, coarsest = _Fit(uniform(1), own), _Fit(uniform(largest), top)
+    best = _nearer(target, unshuffled, coarsest)
     if depth:
-        tree = _quadtree(values, depth, channels)
-        found += _fit_quadtree(values, tree, own, target, channels)
+        best = _fit_quadtree(values, depth, channels, own, target, best)
     if 2**depth < largest:
         size = _bisect(
-            lambda s: uniform_energy(s) >= target,
-            target * 0 + 2**depth,
-            target * 0 + largest,
+            lambda size: energy_of_grid(size) >= target,
+            zero + 2**depth,
+            zero + largest,
             (largest - 2**depth).bit_length(),
         )
-        found += [(uniform(s), uniform_energy(s)) for s in (size - 1, size)]
-
-    best = found[0]
-    for plan in found[1:]:
-        best = _where(jnp.abs(plan[1] - target) < jnp.abs(best[1] - target), plan, best)
+        pair = jnp.stack([size - 1, size])
+        for candidate, energy in zip(pair, jax.vmap(energy_of_grid)(pair), strict=True):
+            best = _nearer(target, best, _Fit(uniform(candidate), energy))
     # Beyond the ends there is nothing to search, and where shuffling lowers the VFE
     # the nearest plan would mean nothing.
     best = _where(target > jnp.maximum(top, own), coarsest, best)
     best = _where(target <= own, unshuffled, best)
     best = _where(whole < own, coarsest, best)
-    size, energy = _where(values.min() == values.max(), unshuffled, best)
+    size = _where(values.min() == values.max(), unshuffled, best).size
+
+    expected = plan_energy(values, regions_of(size), channels)
 
     def as_vfe(energy):
         grey = energy.astype(jnp.float64) * (scale * ENERGY_UNIT / values.size)
         return grey.astype(jnp.float32)
 
     reached = (own <= target) & (target <= jnp.maximum(own, top)) & (own <= whole)
-    plan = RegionPlan(size, expected_vfe=as_vfe(energy), reached=reached)
+    plan = RegionPlan(size, expected_vfe=as_vfe(expected), reached=reached)
     return plan, tuple(map(as_vfe, (own, top, whole)))
-
-
-def _where(condition: jax.Array, then, otherwise):
-    return jax.tree.map(functools.partial(jnp.where, condition), then, otherwise)

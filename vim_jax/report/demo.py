@@ -265,9 +265,7 @@ def _train_all() -> dict[str, Any]:
                     "seconds": round(sum(e["seconds"] for e in history.epochs), 2),
                 }
                 accuracy = runs[data][name]["plain_accuracy"]
-                say(
-                    f"  {network} on {data} digits, {name}: {accuracy:.1%} on plain ones"
-                )
+                say(f"  {network}, {data} digits, {name}: {accuracy:.1%} on plain ones")
         networks[network] = runs
     return {
         "networks": networks,
