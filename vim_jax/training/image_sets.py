@@ -1,0 +1,90 @@
+"""Sets of labelled images as training takes them, checked and fingerprinted."""
+
+import hashlib
+
+import numpy as np
+
+# uint8 images [n, h, w, c] and integer labels [n]
+ImageSet = tuple[np.ndarray, np.ndarray]
+
+
+def check_image_sets(train_set: ImageSet, test_sets: dict[str, ImageSet]) -> None:
+    """Check that the sets are well-formed and of one image shape.
+
+    Args:
+      train_set: Images and labels to train on.
+      test_sets: Images and labels to test on, by name.
+
+    Raises:
+      ValueError: If a set has the wrong dtype, shape or name, or is empty.
+    """
+    expected = train_set[0].shape[1:]
+    for name, (images, labels) in {"train_set": train_set, **test_sets}.items():
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise ValueError(
+                f"The images of {name} are {images.dtype} {images.shape}: pass uint8 "
+                "[n, height, width, channels]."
+            )
+        if len(images) == 0:
+            raise ValueError(f"{name} has no images: pass at least one.")
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"The labels of {name} are {labels.dtype} {labels.shape}: pass one "
+                f"integer for each of its {len(images)} images."
+            )
+        if images.shape[1:] != expected:
+            raise ValueError(
+                f"The images of {name} are {images.shape[1:]} but those of the "
+                f"training set {expected}: bring them to the same shape."
+            )
+    if "train" in test_sets:
+        raise ValueError(
+            'A test set is called "train": use another name, as train_accuracy is the '
+            "accuracy on the training set."
+        )
+
+
+def resolve_num_classes(
+    num_classes: int | None, train_set: ImageSet, test_sets: dict[str, ImageSet]
+) -> int:
+    """Return the number of classes, after checking all labels against it.
+
+    Args:
+      num_classes: The number if given; None takes the largest training label + 1.
+      train_set: Images and labels to train on.
+      test_sets: Images and labels to test on, by name.
+
+    Raises:
+      ValueError: If a label is outside 0 to num_classes - 1.
+    """
+    if num_classes is None:
+        num_classes = max(2, int(train_set[1].max()) + 1)
+    for name, (_, labels) in {"train_set": train_set, **test_sets}.items():
+        if labels.min() < 0 or labels.max() >= num_classes:
+            raise ValueError(
+                f"The labels of {name} run from {labels.min()} to {labels.max()}: "
+                f"number them from 0 to {num_classes - 1}, or set num_classes to the "
+                "number of classes."
+            )
+    return num_classes
+
+
+def fingerprint(image_set: ImageSet, samples: int = 256) -> str:
+    """Tell sets apart by their shapes, labels, and evenly spaced images.
+
+    Sampling keeps this instant for sets of many gigabytes. Mixing changes every
+    image, so a mixed set cannot pass for the original or for one of another key.
+
+    Args:
+      image_set: Images and labels.
+      samples: How many images to look at.
+
+    Returns:
+      16 hexadecimal digits.
+    """
+    images, labels = image_set
+    chosen = np.linspace(0, len(images) - 1, min(samples, len(images))).astype(int)
+    digest = hashlib.sha256(repr(images.shape).encode())
+    digest.update(np.ascontiguousarray(labels, np.int32).data)
+    digest.update(np.ascontiguousarray(images[chosen]).data)
+    return digest.hexdigest()[:16]

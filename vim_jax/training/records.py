@@ -1,0 +1,83 @@
+"""The files of a run's folder, apart from its checkpoints.
+
+``config.json``: settings and fingerprints of the data, by which a rerun is
+recognised. ``metrics.jsonl``: one line per finished epoch. ``result.json``: the
+outcome, there only once the run is complete.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from vim_jax.training.config import TrainConfig
+from vim_jax.training.image_sets import ImageSet, fingerprint
+
+
+def claim(
+    folder: pathlib.Path,
+    config: TrainConfig,
+    train_set: ImageSet,
+    test_sets: dict[str, ImageSet],
+) -> None:
+    """Make the folder this run's, or check that it already is.
+
+    Args:
+      folder: Folder of the run; created if missing.
+      config: Settings of the run.
+      train_set: Images and labels to train on.
+      test_sets: Images and labels to test on, by name.
+
+    Raises:
+      ValueError: If the folder holds a run with other settings or data.
+    """
+    run = dataclasses.asdict(config)
+    run["train_set"] = fingerprint(train_set)
+    run["test_sets"] = {name: fingerprint(pair) for name, pair in test_sets.items()}
+    run = json.loads(json.dumps(run))
+    path = folder / "config.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_atomically(path, json.dumps(run, indent=2) + "\n")
+        return
+    there = json.loads(path.read_text())
+    differing = [k for k in {**there, **run} if there.get(k) != run.get(k)]
+    if differing:
+        details = ", ".join(
+            f"{name} {there.get(name)!r} there and {run.get(name)!r} here"
+            for name in differing
+        )
+        raise ValueError(
+            f"{folder} holds another run, with {details}: use another folder for out, "
+            "or delete that one."
+        )
+
+
+def write_metrics(folder: pathlib.Path, epochs: list[dict[str, Any]]) -> None:
+    """Replace ``metrics.jsonl`` by these epochs' lines."""
+    _write_atomically(folder / "metrics.jsonl", "".join(map(_line, epochs)))
+
+
+def append_metrics(folder: pathlib.Path, epoch: dict[str, Any]) -> None:
+    """Add an epoch's line to ``metrics.jsonl``."""
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write(_line(epoch))
+
+
+def write_result(folder: pathlib.Path, result: dict[str, Any]) -> None:
+    """Write ``result.json``, whole or not at all, over any earlier one."""
+    _write_atomically(folder / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def _line(epoch: dict[str, Any]) -> str:
+    return json.dumps(epoch) + "\n"
+
+
+def _write_atomically(path: pathlib.Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
