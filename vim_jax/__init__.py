@@ -5,14 +5,14 @@ from vim_jax.keys import ImageKey as ImageKey
 from vim_jax.keys import KeyFileError as KeyFileError
 from vim_jax.keys import SecretKey as SecretKey
 from vim_jax.mixer import VisualMixer as VisualMixer
-from vim_jax.mixer import shuffle as shuffle
-from vim_jax.mixer import unshuffle as unshuffle
 from vim_jax.optim import scale_by_st_adam as scale_by_st_adam
 from vim_jax.optim import st_adam as st_adam
 from vim_jax.planning import TargetError as TargetError
 from vim_jax.planning import plan_regions as plan_regions
 from vim_jax.regions import RegionPlan as RegionPlan
 from vim_jax.regions import uniform_plan as uniform_plan
+from vim_jax.shuffling import shuffle as shuffle
+from vim_jax.shuffling import unshuffle as unshuffle
 from vim_jax.thumbnail import thumbnail as thumbnail
 from vim_jax.vfe import expected_vfe as expected_vfe
 from vim_jax.vfe import gearys_c as gearys_c

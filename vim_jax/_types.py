@@ -46,6 +46,19 @@ def with_channel_axis(image: Shaped[AnyArray, "h w *c"]) -> Shaped[jax.Array, "h
     return jnp.asarray(image).reshape(*shape[:2], -1)
 
 
+def check_dtype(images: AnyArray) -> None:
+    """Raises ValueError on dtypes other than of 1, 2 or 4 bytes.
+
+    JAX would silently narrow them.
+    """
+    dtype = np.dtype(images.dtype)
+    if dtype.itemsize not in (1, 2, 4):
+        raise ValueError(
+            f"image has dtype {dtype}: use a dtype of 1, 2 or 4 bytes, such as uint8, "
+            "uint16 or float32."
+        )
+
+
 def as_pixels(image: Pixels) -> Shaped[jax.Array, "h w c"]:
     """Returns a uint8 or float image as `h w c`.
 

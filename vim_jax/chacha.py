@@ -18,23 +18,24 @@ def _rotate(x: jax.Array, bits: int) -> jax.Array:
     return (x << bits) | (x >> (32 - bits))
 
 
-def _quarter_rounds(rows: jax.Array) -> jax.Array:
-    """Applies the quarter round to the four columns of a `4 4 n` state."""
-    a, b, c, d = rows
-    a = a + b
-    d = _rotate(d ^ a, 16)
-    c = c + d
-    b = _rotate(b ^ c, 12)
-    a = a + b
-    d = _rotate(d ^ a, 8)
-    c = c + d
-    b = _rotate(b ^ c, 7)
-    return jnp.stack((a, b, c, d))
+def _quarter_round(s: list[jax.Array], a: int, b: int, c: int, d: int) -> None:
+    s[a] = s[a] + s[b]
+    s[d] = _rotate(s[d] ^ s[a], 16)
+    s[c] = s[c] + s[d]
+    s[b] = _rotate(s[b] ^ s[c], 12)
+    s[a] = s[a] + s[b]
+    s[d] = _rotate(s[d] ^ s[a], 8)
+    s[c] = s[c] + s[d]
+    s[b] = _rotate(s[b] ^ s[c], 7)
 
 
-def _shift_rows(rows: jax.Array, step: int) -> jax.Array:
-    """Rotates row i by i * step, which turns diagonals into columns."""
-    return jnp.stack([jnp.roll(rows[i], i * step, axis=0) for i in range(4)])
+def _double_round(_: object, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    s = list(state)
+    for i in range(4):  # Columns, then diagonals, of the 4 x 4 state.
+        _quarter_round(s, i, 4 + i, 8 + i, 12 + i)
+    for i in range(4):
+        _quarter_round(s, i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4)
+    return tuple(s)
 
 
 def chacha20(
@@ -60,20 +61,15 @@ def chacha20(
       <https://www.rfc-editor.org/rfc/rfc8439>`_, 2018, section 2.3.
     """
     blocks = -(-length // 16)
-    head = jnp.concatenate(
-        (jnp.asarray(_CONSTANTS, jnp.uint32), jnp.asarray(key, jnp.uint32))
+    key, nonce = jnp.asarray(key, jnp.uint32), jnp.asarray(nonce, jnp.uint32)
+    constants = jnp.asarray(_CONSTANTS, jnp.uint32)
+    counters = jnp.uint32(counter) + jnp.arange(blocks, dtype=jnp.uint32)
+    # Added to, so that all words vary over devices as the key does, for `shard_map`.
+    zero = key[0] * jnp.uint32(0)
+    state = tuple(
+        jnp.broadcast_to(word + zero, (blocks,))
+        for word in (*constants, *key, counters, *nonce)
     )
-    state = jnp.concatenate(
-        (
-            jnp.broadcast_to(head[:, None], (12, blocks)),
-            jnp.uint32(counter) + jnp.arange(blocks, dtype=jnp.uint32)[None],
-            jnp.broadcast_to(jnp.asarray(nonce, jnp.uint32)[:, None], (3, blocks)),
-        )
-    ).reshape(4, 4, blocks)
-
-    def double_round(_, rows):
-        rows = _shift_rows(_quarter_rounds(rows), -1)
-        return _shift_rows(_quarter_rounds(rows), 1)
-
-    mixed = jax.lax.fori_loop(0, _DOUBLE_ROUNDS, double_round, state)
-    return (mixed + state).reshape(16, blocks).T.reshape(-1)[:length]
+    mixed = jax.lax.fori_loop(0, _DOUBLE_ROUNDS, _double_round, state)
+    words = jnp.stack([a + b for a, b in zip(mixed, state, strict=True)], axis=1)
+    return words.reshape(-1)[:length]

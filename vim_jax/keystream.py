@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vim_jax._types import AnyArray
 from vim_jax.chacha import chacha20
@@ -15,7 +16,7 @@ Key: TypeAlias = AnyArray | ImageKey
 _KEY_WORDS = 8
 
 
-def key_material(key: object) -> jax.Array | ImageKey:
+def key_material(key: Key | SecretKey) -> jax.Array | ImageKey:
     """Returns an image key, or a PRNG key's data as uint32 `k`."""
     if isinstance(key, ImageKey):
         return key
@@ -24,13 +25,20 @@ def key_material(key: object) -> jax.Array | ImageKey:
             "key is a SecretKey, which belongs to a set of images: pass "
             "key.for_image(image_id, pixels), or use VisualMixer."
         )
-    data = jax.random.key_data(key)  # pyright: ignore[reportArgumentType]
+    if not isinstance(key, jax.Array | np.ndarray):
+        raise TypeError(
+            f"key is of type {type(key).__name__}: pass a PRNG key, as from "
+            "jax.random.key(0), or an image key, as from SecretKey.for_image."
+        )
+    # An old-style key is its own data, of whatever implementation.
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    data = jax.random.key_data(key) if typed else key
     if data.ndim != 1 or data.dtype != jnp.uint32 or data.size > _KEY_WORDS:
         raise ValueError(
             f"key has data of shape {data.shape} and dtype {data.dtype}: pass one PRNG "
             "key, as from jax.random.key(0), and batches of keys through jax.vmap."
         )
-    return data
+    return jnp.asarray(data)
 
 
 def keystream(material: jax.Array | ImageKey, length: int, limit: int) -> jax.Array:

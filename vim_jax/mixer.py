@@ -1,4 +1,4 @@
-"""Shuffling an image and getting it back; planning and shuffling whole batches."""
+"""Planning and shuffling whole batches of images: the paper's VisualMixer."""
 
 import dataclasses
 import functools
@@ -9,161 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 
-from vim_jax._types import (
-    AnyArray,
-    Channels,
-    Image,
-    check_channels,
-    concrete,
-    with_channel_axis,
-)
+from vim_jax._types import AnyArray, Channels, check_channels, check_dtype, concrete
 from vim_jax.keys import ImageKey, SecretKey
-from vim_jax.keystream import Key, key_material, keystream
-from vim_jax.permute import source_cells, words_needed
+from vim_jax.keystream import key_material
 from vim_jax.planning import TargetError, check_target, plan_regions
-from vim_jax.regions import (
-    PlanOrSize,
-    RegionPlan,
-    RegionSize,
-    as_plan,
-    check_region_size,
-    regions_of,
-    uniform_plan,
-)
+from vim_jax.regions import RegionPlan, RegionSize, check_region_size, uniform_plan
+from vim_jax.shuffling import shuffle, unshuffle
 from vim_jax.vfe import expected_vfe
-
-
-def shuffle(
-    key: Key,
-    image: Image,
-    plan_or_size: PlanOrSize,
-    *,
-    channels: Channels = "independent",
-    scramble_regions: bool = False,
-) -> Shaped[jax.Array, "h w *c"]:
-    """Permutes the pixels of each region among themselves.
-
-    Args:
-      key: a JAX PRNG key of any implementation, typed or old-style, for augmentation
-        and notebooks; or an image key from `SecretKey.for_image`, for publication.
-      image: `h w c` or `h w`, of any dtype of 1, 2 or 4 bytes and any values.
-      plan_or_size: a plan for this shape, or a region size in pixels.
-      channels: "joint" moves the channels of a pixel together; "independent" gives
-        each channel its own permutation; "mixed" permutes all values of a region, of
-        all channels, as one set (regions of one pixel are left alone).
-      scramble_regions: whether regions of equal height and width trade places too,
-        channels together.
-
-    Returns:
-      The mixed image, of the shape and dtype of `image`.
-
-    Guarantees:
-      * Every arrangement of a region is equally likely, up to ties of 32-bit words
-        (a bias below n*n / 2**33 for n values), and independent of other regions,
-        channels and keys; each region and channel costs 32 keystream bits a value.
-      * Equal key data, image and regions give equal bytes: eager, jitted, vmapped, on
-        any device and under any version of JAX. `docs/permutation.md` pins them down.
-      * Every region's values stay in the region, so its mean does too: anyone can
-        compute the region means of the original. `channels="mixed"` keeps only the
-        mean over channels; `scramble_regions` hides which mean belongs where.
-
-    Raises:
-      ValueError: on an image of another rank or dtype, a plan for another shape, a
-        size below 1, unknown `channels`, or a key made for a smaller image.
-      TypeError: if `key` is a `SecretKey`.
-
-    Examples:
-      >>> import jax, jax.numpy as jnp, vim_jax
-      >>> image = jnp.arange(64, dtype=jnp.uint8).reshape(8, 8)
-      >>> key = jax.random.key(0)
-      >>> mixed = vim_jax.shuffle(key, image, 4)
-      >>> bool((vim_jax.unshuffle(key, mixed, 4) == image).all())
-      True
-
-    References:
-      Li et al., `You Can Use But Cannot Recognize: Preserving Visual Privacy in Deep
-      Neural Networks`, NDSS 2024.
-    """
-    cells = _checked(image, channels)
-    size = as_plan(cells.shape, plan_or_size).size
-    material = key_material(key)
-    mixed = _shuffle(material, cells, size, channels, scramble_regions)
-    return mixed.reshape(jnp.shape(image))
-
-
-def unshuffle(
-    key: Key,
-    image: Image,
-    plan_or_size: PlanOrSize,
-    *,
-    channels: Channels = "independent",
-    scramble_regions: bool = False,
-) -> Shaped[jax.Array, "h w *c"]:
-    """Undoes `shuffle`: the exact inverse for the same arguments.
-
-    Args:
-      key: the key that the image was shuffled with.
-      image: the mixed image.
-      plan_or_size: the same plan or region size.
-      channels: as it was.
-      scramble_regions: as it was.
-
-    Returns:
-      The original image, of the shape and dtype of `image`.
-
-    Raises:
-      ValueError: as `shuffle`. A wrong key raises nothing: it gives another shuffle.
-    """
-    cells = _checked(image, channels)
-    size = as_plan(cells.shape, plan_or_size).size
-    material = key_material(key)
-    restored = _unshuffle(material, cells, size, channels, scramble_regions)
-    return restored.reshape(jnp.shape(image))
-
-
-def _checked(image: AnyArray, channels: str) -> jax.Array:
-    """Returns `image` as `h w c`, before JAX could silently narrow its dtype."""
-    check_channels(channels)
-    dtype = np.dtype(image.dtype)
-    if dtype.itemsize not in (1, 2, 4):
-        raise ValueError(
-            f"image has dtype {dtype}: use a dtype of 1, 2 or 4 bytes, such as uint8, "
-            "uint16 or float32."
-        )
-    return with_channel_axis(image)
-
-
-def _source(material, cells, size, channels, scramble_regions):
-    h, w, c = cells.shape
-    words = keystream(
-        material,
-        words_needed((h, w, c), channels, scramble_regions),
-        words_needed((h, w, c), channels, True),
-    )
-    return source_cells(
-        words, regions_of(size), c, channels=channels, scramble_regions=scramble_regions
-    )
-
-
-@functools.partial(jax.jit, static_argnums=(3, 4))
-def _shuffle(material, cells, size, channels, scramble_regions):
-    source = _source(material, cells, size, channels, scramble_regions)
-    flat = cells.reshape(source.shape[0], -1)
-    # The sources are a permutation: telling so makes the gradient a plain scatter.
-    mixed = flat.at[source].get(unique_indices=True, mode="promise_in_bounds")
-    return mixed.reshape(cells.shape)
-
-
-@functools.partial(jax.jit, static_argnums=(3, 4))
-def _unshuffle(material, cells, size, channels, scramble_regions):
-    source = _source(material, cells, size, channels, scramble_regions)
-    flat = cells.reshape(source.shape[0], -1)
-    restored = (
-        jnp.zeros_like(flat)
-        .at[source]
-        .set(flat, unique_indices=True, mode="promise_in_bounds")
-    )
-    return restored.reshape(cells.shape)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -266,6 +118,7 @@ class VisualMixer:
           ValueError: if `ids` and `batch` differ in length, or on an image that
             `shuffle` or `vfe` refuses.
         """
+        _check_batch(batch)
         keys = self._keys(key, batch, ids)
         mixed, plans = _mix(self, keys, jnp.asarray(batch))
         reached = None if plans.reached is None else concrete(plans.reached)
@@ -274,7 +127,8 @@ class VisualMixer:
             try:
                 self.plan(batch[first])
             except TargetError as error:
-                raise TargetError(f"image {first} of the batch: {error}") from None
+                name = _names(batch, ids)[first]
+                raise TargetError(f"image {name!r} of the batch: {error}") from None
         if isinstance(keys, ImageKey):
             plans = dataclasses.replace(plans, nonce=jnp.asarray(keys.nonce))
         return mixed, plans
@@ -301,6 +155,7 @@ class VisualMixer:
           ValueError: if, under a `SecretKey`, the plans carry no nonces, or an image
             does not come back unharmed.
         """
+        _check_batch(mixed)
         if not isinstance(key, SecretKey):
             return _restore(self, self._keys(key, mixed, ids), mixed, plans)
         names = _names(mixed, ids)
@@ -332,12 +187,28 @@ class VisualMixer:
                 [key.for_image(*pair) for pair in zip(names, pixels, strict=True)]
             )
         key_material(key)
+        return _fold_each(key, jnp.shape(batch)[0])
 
-        # Not vmapped: some implementations give other keys under vmap.
-        def fold(i):
-            return jax.random.key_data(jax.random.fold_in(key, i))
 
-        return jax.lax.map(fold, jnp.arange(jnp.shape(batch)[0], dtype=jnp.uint32))
+@functools.partial(jax.jit, static_argnums=1)
+def _fold_each(key: jax.Array, count: int) -> jax.Array:
+    """Returns the data of `key` folded with 0, 1, ..., uint32 `count k`."""
+
+    # Not vmapped: some implementations give other keys under vmap.
+    def fold(i):
+        return jax.random.key_data(jax.random.fold_in(key, i))
+
+    return jax.lax.map(fold, jnp.arange(count, dtype=jnp.uint32))
+
+
+def _check_batch(batch: AnyArray) -> None:
+    shape = np.shape(batch)
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise ValueError(
+            f"batch has shape {shape}: pass images as (b, h, w) or (b, h, w, c), at "
+            "least one; a single image as image[None]."
+        )
+    check_dtype(batch)
 
 
 def _names(batch: AnyArray, ids: Sequence[str] | None) -> Sequence[str]:

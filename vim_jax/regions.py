@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vim_jax._types import AnyArray
+
 RegionSize: TypeAlias = int | Literal["entire"]
 """Side of the regions in pixels; `"entire"` makes the image one region."""
 
@@ -31,10 +33,10 @@ class RegionPlan:
         `SecretKey` needs to restore the image; None under PRNG keys.
     """
 
-    size: jax.Array
-    expected_vfe: jax.Array | None = None
-    reached: jax.Array | None = None
-    nonce: jax.Array | None = None
+    size: AnyArray
+    expected_vfe: AnyArray | None = None
+    reached: AnyArray | None = None
+    nonce: AnyArray | None = None
 
 
 PlanOrSize: TypeAlias = RegionPlan | RegionSize
@@ -54,8 +56,9 @@ class Regions(NamedTuple):
         return self.top * self.top.shape[1] + self.left
 
 
-def regions_of(size: jax.Array) -> Regions:
+def regions_of(size: AnyArray) -> Regions:
     """Returns the regions that an int32 `h w` map of sizes stands for."""
+    size = jnp.asarray(size)
     h, w = size.shape
     y = jnp.arange(h, dtype=jnp.int32)[:, None]
     x = jnp.arange(w, dtype=jnp.int32)[None, :]
@@ -96,7 +99,8 @@ def as_plan(image_shape: tuple[int, ...], plan_or_size: PlanOrSize) -> RegionPla
             f"plan_or_size is a plan for images of {jnp.shape(plan_or_size.size)} "
             f"pixels, the image has {tuple(image_shape[:2])}: plan it for this shape."
         )
-    return plan_or_size
+    size = jnp.asarray(plan_or_size.size, jnp.int32)
+    return dataclasses.replace(plan_or_size, size=size)
 
 
 def check_region_size(name: str, size: object) -> None:

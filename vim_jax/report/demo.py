@@ -17,7 +17,14 @@ from jaxtyping import UInt8
 
 import vim_jax
 from vim_jax.cli.console import say
-from vim_jax.data import decode, embedded, folder, train_test_arrays, write_atomically
+from vim_jax.data import (
+    DataError,
+    decode,
+    embedded,
+    folder,
+    train_test_arrays,
+    write_atomically,
+)
 from vim_jax.data.batches import mix_array
 from vim_jax.data.publish import publish
 from vim_jax.data.restore import restore
@@ -115,6 +122,8 @@ def _publish_all(out: pathlib.Path) -> dict[str, Any]:
         target = out / _slug(name)
         report = publish(source, target, mixer, key)
         restored = restore(target, out / "restored" / _slug(name), key)
+        for sentence in (*report.failures.values(), *restored.failures.values()):
+            raise DataError(f"{name}: {sentence}")
         published[name] = {
             "images": {
                 record["id"].removesuffix(".png"): {
@@ -123,7 +132,6 @@ def _publish_all(out: pathlib.Path) -> dict[str, Any]:
                 for record in report.records
             },
             "restored_bit_for_bit": len(restored.names),
-            "failures": {**report.failures, **restored.failures},
             "seconds": round(time.perf_counter() - start, 2),
         }
     return published

@@ -89,7 +89,6 @@ def _findings(
     return {
         "restored": sum(run["restored_bit_for_bit"] for run in published.values()),
         "published": len(images),
-        "failed": sum(len(run["failures"]) for run in published.values()),
         "thumbnail_gain": statistics.mean(
             cell["thumbnail_psnr"] - cell["mixed_psnr"] for cell in adaptive
         ),
