@@ -79,9 +79,10 @@ class SecretKey:
 
     def __init__(self, secret: bytes):
         """Wraps 32 secret bytes; use `generate` or `load` rather than this."""
+        secret = _Hidden(secret)
         if len(secret) != 32:
             raise ValueError("a secret key has 32 bytes: use SecretKey.generate().")
-        self._secret = _Hidden(secret)
+        self._secret = secret
         self._fingerprint = self._subkey("fingerprint")[:16].hex()
 
     @classmethod
@@ -137,16 +138,22 @@ class SecretKey:
             raise KeyFileError(
                 f"key file {path} cannot be written: {error.strerror}."
             ) from None
-        with open(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)  # Whatever the umask says.
-            file.write(f"{_HEADER}\n{self._secret.hex()}\n".encode())
-            file.flush()
-            os.fsync(file.fileno())
-        folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            with open(handle, "wb") as file:
+                os.fchmod(file.fileno(), 0o600)  # Whatever the umask says.
+                file.write(_Hidden(f"{_HEADER}\n{self._secret.hex()}\n".encode()))
+                file.flush()
+                os.fsync(file.fileno())
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise KeyFileError(
+                f"key file {path} cannot be written: {error.strerror}."
+            ) from None
 
     @property
     def fingerprint(self) -> str:
@@ -168,11 +175,14 @@ class SecretKey:
         Equal nonces prove that a restored image is the one that was mixed.
         """
         pixels = np.asarray(pixels)
+        if not pixels.dtype.isnative:
+            pixels = pixels.astype(pixels.dtype.newbyteorder("="))
         name = image_id.encode()
         head = f"{len(name)}:{pixels.dtype.name}:{pixels.shape}:".encode()
         mac = hmac.new(self._subkey("nonce"), head + name, hashlib.sha256)
-        little_endian = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
-        mac.update(np.ascontiguousarray(little_endian).data)
+        width = pixels.dtype.itemsize
+        bits = np.ascontiguousarray(pixels).view(f"u{width}").astype(f"<u{width}")
+        mac.update(bits.data)
         return np.frombuffer(mac.digest(), "<u4").astype(np.uint32)
 
     def image_key(self, nonce: AnyArray, shape: tuple[int, ...]) -> ImageKey:
@@ -229,10 +239,11 @@ class SecretKey:
         return hash(self._fingerprint)
 
     def __repr__(self) -> str:
-        return f"SecretKey(fingerprint={self._fingerprint!r})"
+        # A traceback may show a key that `__init__` refused.
+        return f"SecretKey(fingerprint={getattr(self, '_fingerprint', None)!r})"
 
     def __rich_repr__(self):
-        yield "fingerprint", self._fingerprint
+        yield "fingerprint", getattr(self, "_fingerprint", None)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -257,6 +257,9 @@ def _plan(image, goal, is_level, max_region, channels, scale):
         grey = energy.astype(jnp.float64) * (scale * ENERGY_UNIT / values.size)
         return grey.astype(jnp.float32)
 
-    reached = (own <= target) & (target <= jnp.maximum(own, top)) & (own <= whole)
+    # A target that is the VFE or max VFE of the image, as float32, is within reach.
+    top = jnp.maximum(own, top)
+    within = (own - (own >> 20) <= target) & (target <= top + (top >> 20))
+    reached = within & (own <= whole)
     plan = RegionPlan(size, expected_vfe=as_vfe(expected), reached=reached)
     return plan, tuple(map(as_vfe, (own, top, whole)))

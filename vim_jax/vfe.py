@@ -30,19 +30,24 @@ from vim_jax.moments import ENERGY_UNIT, exact, fixed_point
 from vim_jax.regions import PlanOrSize, as_plan, check_region_size, regions_of
 
 
-def _grey_levels(image: Pixels) -> jax.Array:
+def _values(image: Pixels) -> tuple[jax.Array, float]:
+    """Returns the values of an image as float32 `h w c`, and their unit in grey levels.
+
+    Kept apart until differences are taken: a compiler may fuse the product into the
+    difference, and equal pixels would differ by a rounding error.
+    """
     pixels = as_pixels(image)
-    levels = pixels.astype(jnp.float32)
-    return levels if pixels.dtype == jnp.uint8 else levels * 255.0
+    unit = 1.0 if pixels.dtype == jnp.uint8 else 255.0
+    return pixels.astype(jnp.float32), unit
 
 
 def _squared_gradient(image: Pixels) -> jax.Array:
     """Returns (dx I)^2 + (dy I)^2 per pixel, averaged over channels, `h w`."""
-    levels = _grey_levels(image)
+    values, unit = _values(image)
     # A missing right or lower neighbour counts as no difference.
-    dy = jnp.pad(jnp.diff(levels, axis=0), ((0, 1), (0, 0), (0, 0)))
-    dx = jnp.pad(jnp.diff(levels, axis=1), ((0, 0), (0, 1), (0, 0)))
-    return (dx**2 + dy**2).mean(2)
+    dy = jnp.pad(jnp.diff(values, axis=0), ((0, 1), (0, 0), (0, 0)))
+    dx = jnp.pad(jnp.diff(values, axis=1), ((0, 0), (0, 1), (0, 0)))
+    return (dx**2 + dy**2).mean(2) * unit**2
 
 
 @exact
@@ -193,9 +198,11 @@ def gearys_c(image: Pixels) -> Scalar:
     Raises:
       ValueError: on an image that `vfe` refuses.
     """
-    levels = _grey_levels(image)
-    h, w, _ = levels.shape
+    values, unit = _values(image)
+    h, w, c = values.shape
     pairs = h * (w - 1) + w * (h - 1)
-    differences = _squared_gradient(image).sum() * levels.shape[2]
-    deviations = ((levels - levels.mean((0, 1), keepdims=True)) ** 2).sum()
-    return (h * w - 1) * differences / (2 * pairs * deviations)
+    differences = _squared_gradient(image).sum() * c
+    # Shifted, so that a constant channel deviates by exactly 0 in spite of rounding.
+    shifted = values - values[:1, :1]
+    deviations = ((shifted - shifted.mean((0, 1), keepdims=True)) ** 2).sum()
+    return (h * w - 1) * differences / (2 * pairs * unit**2 * deviations)
