@@ -46,8 +46,8 @@ def grid_energy(blocks: Blocks, channels: Channels, image_channels: int) -> jax.
 
         length = jnp.where(side(count, 1) > 0, length, 0)
         step = length * squared(side(stats.mean, 0) - side(stats.mean, 1))
-        left = length * side(stats.variance, 0) + (step - step // 2)
-        right = length * side(stats.variance, 1) + step // 2
+        left = length * side(stats.variance, 0) + (step - (step >> 1))
+        right = length * side(stats.variance, 1) + (step >> 1)
         last, first = [(0, 0)] * 3, [(0, 0)] * 3
         last[axis], first[axis] = (0, 1), (1, 0)
         energy = energy + jnp.pad(left, last) + jnp.pad(right, first)

@@ -152,23 +152,37 @@ def _nearer(target: jax.Array, a: _Fit, b: _Fit) -> _Fit:
     return _where(abs(b.energy - target) < abs(a.energy - target), b, a)
 
 
-def _bisect(above, low: jax.Array, high: jax.Array, steps: int) -> jax.Array:
-    """Returns a `high` with `above(high)` and not `above(high - 1)`.
+def _search(energy, target, low, high):
+    """Bisects for an argument whose energy is near the target.
 
     Args:
-      above: int64 scalar -> bool scalar; taken to hold at `high` and not at `low`.
-      low: int64 scalar.
-      high: int64 scalar.
-      steps: bits of `high - low`.
+      energy: int64 scalar -> int64 scalar; taken to be below the target at `low` and
+        not at `high`, and not to be monotone between.
+      target: int64 scalar.
+      low: Python integer.
+      high: Python integer, above `low`; not itself an answer.
+
+    Returns:
+      The nearest of all arguments tried, and its energy.
     """
+    # Varies over devices as the image does, which loops insist on inside `shard_map`.
+    zero = target * 0
 
-    def halve(_, bounds):
-        low, high = bounds
-        middle = (low + high) // 2
-        is_above = above(middle)
-        return jnp.where(is_above, low, middle), jnp.where(is_above, middle, high)
+    def halve(_, state):
+        low, high, nearest, nearest_energy = state
+        middle = (low + high) >> 1
+        found = energy(middle)
+        nearer = abs(found - target) < abs(nearest_energy - target)
+        return (
+            jnp.where(found >= target, low, middle),
+            jnp.where(found >= target, middle, high),
+            jnp.where(nearer, middle, nearest),
+            jnp.where(nearer, found, nearest_energy),
+        )
 
-    return jax.lax.fori_loop(0, steps, halve, (low, high))[1]
+    start = (zero + low, zero + high, zero + low, zero - 2**62)
+    steps = (high - low).bit_length()
+    return jax.lax.fori_loop(0, steps, halve, start)[2:]
 
 
 def _fit_quadtree(values, depth, channels, own, target, best):
@@ -179,15 +193,13 @@ def _fit_quadtree(values, depth, channels, own, target, best):
     """
     h, w, _ = values.shape
     tree = quadtree(values, depth, channels)
-    bits = tree.threshold_bits
+    most = 2**tree.threshold_bits
 
     def improve(_, state):
         aim, best = state
         # Negated, so that the energy is above the target at the upper end.
-        threshold = -_bisect(
-            lambda t: own + tree.gain(-t) >= aim, own * 0 - 2**bits, own * 0, bits
-        )
-        size = tree.size(threshold, (h, w))
+        threshold, _ = _search(lambda t: own + tree.gain(-t), aim, -most, 1)
+        size = tree.size(-threshold, (h, w))
         energy = plan_energy(values, regions_of(size), channels)
         return aim + target - energy, _nearer(target, best, _Fit(size, energy))
 
@@ -224,26 +236,17 @@ def _plan(image, goal, is_level, max_region, channels, scale):
         high, low = span >> _LEVEL_BITS, span & (2**_LEVEL_BITS - 1)
         target = own + high * goal + ((low * goal) >> _LEVEL_BITS)
 
-    # Loops start from values that vary over devices as the image does, for `shard_map`.
-    zero = own * 0
-
     def uniform(size):
-        return jnp.broadcast_to((zero + size).astype(jnp.int32), (h, w))
+        # Varies over devices as the image does, for loops inside `shard_map`.
+        return jnp.broadcast_to((own * 0 + size).astype(jnp.int32), (h, w))
 
     unshuffled, coarsest = _Fit(uniform(1), own), _Fit(uniform(largest), top)
     best = _nearer(target, unshuffled, coarsest)
     if depth:
         best = _fit_quadtree(values, depth, channels, own, target, best)
     if 2**depth < largest:
-        size = _bisect(
-            lambda size: energy_of_grid(size) >= target,
-            zero + 2**depth,
-            zero + largest,
-            (largest - 2**depth).bit_length(),
-        )
-        pair = jnp.stack([size - 1, size])
-        for candidate, energy in zip(pair, jax.vmap(energy_of_grid)(pair), strict=True):
-            best = _nearer(target, best, _Fit(uniform(candidate), energy))
+        size, energy = _search(energy_of_grid, target, 2**depth, largest)
+        best = _nearer(target, best, _Fit(uniform(size), energy))
     # Beyond the ends there is nothing to search, and where shuffling lowers the VFE
     # the nearest plan would mean nothing.
     best = _where(target > jnp.maximum(top, own), coarsest, best)

@@ -8,6 +8,7 @@ import numpy as np
 
 from vim_jax._types import Channels
 from vim_jax.grids import Blocks, grid_energy, quarters
+from vim_jax.moments import divide
 
 _SCORE_UNIT = 1 << 13  # In energy units per pixel and pixel of block area.
 _SCORE_BITS = 22
@@ -84,7 +85,7 @@ def quadtree(values: jax.Array, depth: int, channels: Channels) -> Quadtree:
         merged = grid_energy(blocks, channels, c)
         gains.append(merged - quarters(energy))
         pixels = jnp.maximum(blocks.heights[:, None] * blocks.widths[None], 1)
-        score = jnp.maximum(gains[-1], 0) // (pixels * (_SCORE_UNIT * 4**level))
+        score = divide(jnp.maximum(gains[-1], 0), pixels * (_SCORE_UNIT * 4**level))
         scores.append(jnp.minimum(score, 2**_SCORE_BITS - 1))
         energy = merged
     return Quadtree(gains, _thresholds(scores))

@@ -62,7 +62,9 @@ def regions_of(size: AnyArray) -> Regions:
     h, w = size.shape
     y = jnp.arange(h, dtype=jnp.int32)[:, None]
     x = jnp.arange(w, dtype=jnp.int32)[None, :]
-    top, left = y // size * size, x // size * size
+    # Not `//`: without the steps that signs would take.
+    top = jax.lax.div(jnp.broadcast_to(y, (h, w)), size) * size
+    left = jax.lax.div(jnp.broadcast_to(x, (h, w)), size) * size
     return Regions(top, left, jnp.minimum(size, h - top), jnp.minimum(size, w - left))
 
 
