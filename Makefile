@@ -9,7 +9,7 @@ demo: $(SETUP)
 	$(BIN)/vim-jax demo
 
 test: $(SETUP)
-	$(BIN)/python -m pytest -n 2 tests vim_jax
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests vim_jax
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

@@ -1,0 +1,331 @@
+"""Slow, obvious NumPy versions of the core, written from its documentation.
+
+Double loops over pixels, Python integers, nothing shared with the library: where both
+agree, both are read the same way. The second half is `docs/permutation.md`, version 1.
+"""
+
+import hashlib
+import hmac
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+# --- The metric -----------------------------------------------------------------------
+
+
+def grey_levels(image) -> np.ndarray:
+    """Returns float64 `h w c` in 8-bit grey levels."""
+    image = np.asarray(image)
+    values = image.astype(np.float64)
+    if image.dtype != np.uint8:
+        values = values * 255
+    return values.reshape(*image.shape[:2], -1)
+
+
+def neighbours(height: int, width: int) -> Iterator[tuple[tuple, tuple]]:
+    """Yields every pixel with its right and its lower neighbour."""
+    for y in range(height):
+        for x in range(width):
+            if x + 1 < width:
+                yield (y, x), (y, x + 1)
+            if y + 1 < height:
+                yield (y, x), (y + 1, x)
+
+
+def vfe(image, scale: float = 1.0) -> float:
+    """Squared differences of neighbours, per pixel, mean over channels."""
+    values = grey_levels(image)
+    height, width, _ = values.shape
+    total = 0.0
+    for p, q in neighbours(height, width):
+        total += ((values[p] - values[q]) ** 2).mean()
+    return scale * total / (height * width)
+
+
+def vfe_map(image, region_size: int, scale: float = 1.0) -> np.ndarray:
+    """The same sum, kept apart by the region of the left or upper pixel."""
+    values = grey_levels(image)
+    height, width, _ = values.shape
+    grid = np.zeros((math.ceil(height / region_size), math.ceil(width / region_size)))
+    for p, q in neighbours(height, width):
+        where = p[0] // region_size, p[1] // region_size
+        grid[where] += ((values[p] - values[q]) ** 2).mean()
+    return scale * grid / (height * width)
+
+
+def gearys_c(image) -> float:
+    """Geary's C from its definition; NaN for a constant image."""
+    values = grey_levels(image)
+    height, width, _ = values.shape
+    pairs = list(neighbours(height, width))
+    between = sum(((values[p] - values[q]) ** 2).sum() for p, q in pairs)
+    around = ((values - values.mean((0, 1))) ** 2).sum()
+    if around == 0:
+        return math.nan
+    return (height * width - 1) * between / (2 * len(pairs) * around)
+
+
+# --- Regions --------------------------------------------------------------------------
+
+
+def size_map(shape: tuple[int, ...], size) -> np.ndarray:
+    """Returns an int64 `h w` map of sizes from a size, "entire", or a map."""
+    if isinstance(size, str):
+        size = max(shape[:2])
+    return np.broadcast_to(np.asarray(size, np.int64), shape[:2])
+
+
+def regions(sizes: np.ndarray) -> dict[int, list[tuple[int, int]]]:
+    """Returns the pixels of each region, in row-major order, by the region's origin."""
+    height, width = sizes.shape
+    members: dict[int, list[tuple[int, int]]] = {}
+    for y in range(height):
+        for x in range(width):
+            s = int(sizes[y, x])
+            origin = (y - y % s) * width + (x - x % s)
+            members.setdefault(origin, []).append((y, x))
+    return dict(sorted(members.items()))
+
+
+def extent(pixels: list[tuple[int, int]]) -> tuple[int, int]:
+    """Returns height and width of a region."""
+    ys, xs = zip(*pixels, strict=True)
+    return max(ys) - min(ys) + 1, max(xs) - min(xs) + 1
+
+
+def is_valid(sizes: np.ndarray) -> bool:
+    """Whether all pixels of every s x s block (cut off at the edges) have size s."""
+    if (sizes < 1).any():
+        return False
+    blocks = set()
+    for (y, x), s in np.ndenumerate(sizes):
+        blocks.add((y - y % s, x - x % s, s))
+    return all((sizes[y : y + s, x : x + s] == s).all() for y, x, s in blocks)
+
+
+# --- The expected metric --------------------------------------------------------------
+
+
+def expected_vfe(
+    image, size, channels="independent", scramble=False, scale=1.0
+) -> float:
+    """The closed form, one neighbour pair at a time."""
+    values = grey_levels(image)
+    height, width, c = values.shape
+    members = regions(size_map(values.shape, size))
+    region_of = {p: origin for origin, pixels in members.items() for p in pixels}
+
+    mean, variance, inside = {}, {}, {}
+    classes: dict[tuple[int, int], list[int]] = {}
+    for origin, pixels in members.items():
+        cells = np.array([values[p] for p in pixels])
+        n = len(pixels)
+        mean[origin], variance[origin] = cells.mean(0), cells.var(0)
+        if channels == "mixed" and n > 1:
+            mean[origin] = np.full(c, cells.mean())
+            variance[origin] = np.full(c, cells.var())
+            n = n * c
+        inside[origin] = 2 * variance[origin] * n / (n - 1) if n > 1 else None
+        classes.setdefault(extent(pixels), []).append(origin)
+    class_of = {origin: kind for kind, group in classes.items() for origin in group}
+    means = {k: np.array([mean[o] for o in group]) for k, group in classes.items()}
+    variances = {
+        k: np.mean([variance[o] for o in group], 0) for k, group in classes.items()
+    }
+
+    total = 0.0
+    for p, q in neighbours(height, width):
+        a, b = region_of[p], region_of[q]
+        if a == b:
+            pair = inside[a]
+        elif not scramble:
+            pair = variance[a] + variance[b] + (mean[a] - mean[b]) ** 2
+        else:
+            kind, other = class_of[a], class_of[b]
+            if kind == other:
+                m = len(classes[kind])
+                pair = 2 * variances[kind] + 2 * means[kind].var(0) * m / (m - 1)
+            else:
+                pair = variances[kind] + variances[other]
+                pair = pair + means[kind].var(0) + means[other].var(0)
+                pair = pair + (means[kind].mean(0) - means[other].mean(0)) ** 2
+        total += np.mean(pair)
+    return scale * total / (height * width)
+
+
+def arrangement_bits(image, size, channels="independent") -> list[float]:
+    """log2(n! / prod m_v!) of every permutation, in no particular order."""
+    image = np.asarray(image)
+    image = image.reshape(*image.shape[:2], -1)
+    bits = []
+    for pixels in regions(size_map(image.shape, size)).values():
+        cells = [tuple(image[p].tolist()) for p in pixels]
+        if channels == "joint" or (channels == "mixed" and len(cells) == 1):
+            groups = [cells]
+        elif channels == "independent":
+            groups = list(zip(*cells, strict=True))
+        else:
+            groups = [[value for cell in cells for value in cell]]
+        for group in groups:
+            ways = math.factorial(len(group))
+            for value in set(group):
+                ways //= math.factorial(group.count(value))
+            bits.append(math.log2(ways))
+    return bits
+
+
+# --- The permutation, version 1 -------------------------------------------------------
+
+
+def chacha_block(key: list[int], counter: int, nonce: list[int]) -> list[int]:
+    """Returns the 16 words of one block, RFC 8439 section 2.3."""
+    constants = [0x61707865, 0x3320646E, 0x79622D32, 0x6B206574]
+    start = [*constants, *key, counter, *nonce]
+    state = list(start)
+
+    def quarter_round(a: int, b: int, c: int, d: int) -> None:
+        for x, y, z, turn in [(a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)]:
+            state[x] = (state[x] + state[y]) % 2**32
+            word = state[z] ^ state[x]
+            state[z] = (word << turn | word >> (32 - turn)) % 2**32
+
+    for _ in range(10):
+        quarter_round(0, 4, 8, 12)
+        quarter_round(1, 5, 9, 13)
+        quarter_round(2, 6, 10, 14)
+        quarter_round(3, 7, 11, 15)
+        quarter_round(0, 5, 10, 15)
+        quarter_round(1, 6, 11, 12)
+        quarter_round(2, 7, 8, 13)
+        quarter_round(3, 4, 9, 14)
+    return [(a + b) % 2**32 for a, b in zip(state, start, strict=True)]
+
+
+def chacha_words(key: list[int], nonce: list[int], length: int) -> list[int]:
+    """Returns the first words of the keystream, block counter from 0."""
+    words: list[int] = []
+    while len(words) < length:
+        words += chacha_block(key, len(words) // 16, nonce)
+    return words[:length]
+
+
+def prng_words(key_data, length: int) -> list[int]:
+    """Returns the keystream of a JAX PRNG key, given its key data."""
+    data = [int(word) for word in np.asarray(key_data).ravel()]
+    key = data + [0] * (8 - len(data))
+    return chacha_words(key, [0x314D4956, len(data), 0], length)
+
+
+def subkey(secret: bytes, purpose: str) -> bytes:
+    """HKDF-Expand-SHA256 for 32 bytes, RFC 5869 section 2.3."""
+    info = b"vim_jax " + purpose.encode() + b" 1"
+    return hmac.new(secret, info + b"\x01", hashlib.sha256).digest()
+
+
+def image_nonce(secret: bytes, image_id: str, pixels) -> bytes:
+    """Returns the 32 bytes that name an image under a secret key."""
+    pixels = np.asarray(pixels)
+    name = image_id.encode("utf-8")
+    head = f"{len(name)}:{pixels.dtype.name}:{tuple(pixels.shape)}:".encode()
+    little = pixels.astype(pixels.dtype.newbyteorder("<"))
+    message = head + name + little.tobytes(order="C")
+    return hmac.new(subkey(secret, "nonce"), message, hashlib.sha256).digest()
+
+
+def secret_words(secret: bytes, image_id: str, pixels, length: int) -> list[int]:
+    """Returns the keystream of one image under a secret key."""
+    nonce = image_nonce(secret, image_id, pixels)
+    seed = hmac.new(subkey(secret, "stream"), nonce, hashlib.sha256).digest()
+    key = [int.from_bytes(seed[i : i + 4], "little") for i in range(0, 32, 4)]
+    return chacha_words(key, [0, 0, 0], length)
+
+
+def sources(words, shape: tuple, size, channels="independent", scramble=False):
+    """Returns, for each cell (y, x, k), the cell whose value it receives."""
+    height, width = shape[:2]
+    c = math.prod(shape[2:])
+    n = height * width
+    members = regions(size_map(shape, size))
+
+    def word(y: int, x: int, k: int) -> int:
+        return words[k * n + y * width + x]
+
+    source: dict[tuple, tuple] = {}
+
+    def permute(group: list[tuple]) -> None:
+        """Cells of a group, in cell order, receive those of the sorted group."""
+        ordered = sorted(group, key=lambda cell: (word(*cell), cell))
+        source.update(zip(group, ordered, strict=True))
+
+    for pixels in members.values():
+        if channels == "joint":
+            ordered = sorted(pixels, key=lambda p: (word(*p, 0), p))
+            for p, q in zip(pixels, ordered, strict=True):
+                source.update({(*p, k): (*q, k) for k in range(c)})
+        elif channels == "independent" or len(pixels) == 1:
+            for k in range(c):
+                permute([(*p, k) for p in pixels])
+        else:
+            permute([(*p, k) for p in pixels for k in range(c)])
+
+    if scramble:
+        classes: dict[tuple[int, int], list[int]] = {}
+        for origin, pixels in members.items():
+            classes.setdefault(extent(pixels), []).append(origin)
+        moved = {}
+        for group in classes.values():
+            ordered = sorted(group, key=lambda origin: (words[c * n + origin], origin))
+            for here, there in zip(group, ordered, strict=True):
+                for p, q in zip(members[here], members[there], strict=True):
+                    moved.update({(*p, k): source[(*q, k)] for k in range(c)})
+        source = moved
+    return source
+
+
+def shuffle(words, image, size, channels="independent", scramble=False) -> np.ndarray:
+    """Shuffles an image with given keystream words."""
+    image = np.asarray(image)
+    cells = image.reshape(*image.shape[:2], -1)
+    out = np.empty_like(cells)
+    for cell, origin in sources(words, image.shape, size, channels, scramble).items():
+        out[cell] = cells[origin]
+    return out.reshape(image.shape)
+
+
+def unshuffle(words, image, size, channels="independent", scramble=False) -> np.ndarray:
+    """Undoes `shuffle`."""
+    image = np.asarray(image)
+    cells = image.reshape(*image.shape[:2], -1)
+    out = np.empty_like(cells)
+    for cell, origin in sources(words, image.shape, size, channels, scramble).items():
+        out[origin] = cells[cell]
+    return out.reshape(image.shape)
+
+
+def words_for(shape: tuple[int, ...]) -> int:
+    """Returns the number of words that any way of shuffling `shape` may read."""
+    return math.prod(shape[:2]) * (math.prod(shape[2:]) + 1)
+
+
+# --- Cases ----------------------------------------------------------------------------
+
+
+def adaptive_sizes(shape: tuple[int, ...], steps=(8, 4, 2, 1), seed=0) -> np.ndarray:
+    """Returns a random valid plan: blocks of one step are split into the next."""
+    random = np.random.default_rng(seed)
+    sizes = np.ones(shape[:2], np.int32)
+
+    def split(top: int, left: int, level: int) -> None:
+        step = steps[level]
+        if level + 1 == len(steps) or random.random() < 0.4:
+            sizes[top : top + step, left : left + step] = step
+            return
+        for y in range(top, min(top + step, shape[0]), steps[level + 1]):
+            for x in range(left, min(left + step, shape[1]), steps[level + 1]):
+                split(y, x, level + 1)
+
+    for top in range(0, shape[0], steps[0]):
+        for left in range(0, shape[1], steps[0]):
+            split(top, left, 0)
+    return sizes
