@@ -1,9 +1,13 @@
 """The command line: `vim-jax mix`, `restore`, `vfe`, `train` and `demo`."""
 
+import contextlib
 import importlib
 import inspect
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import tyro
@@ -41,14 +45,36 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         given = f"{name!r} is no command" if name else "no command given"
         complain(f"{given}: use one of {', '.join(COMMANDS)}, or --help")
         sys.exit(USAGE)
-    sys.exit(_run(name, rest))
+    with _ending_in_good_order():
+        code = _run(name, rest)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def _ending_in_good_order() -> Iterator[None]:
+    """Lets signals that would cut the program short tidy up, like Ctrl-C."""
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores one.
+                previous[number] = signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    complain("stopped: run the same command again to go on")
+    sys.exit(128 + number)
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    from vim_jax.data.publish import WriteError, WrongKeyError
+    from vim_jax.data.errors import WriteError, WrongKeyError, brief
 
-    command = _command(name)
     try:
+        command = _command(name)
         return tyro.cli(
             command,
             prog=f"vim-jax {name}",
@@ -68,6 +94,13 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     except ValueError as error:
         complain(str(error))
         return USAGE
+    except BrokenPipeError:
+        # Nobody reads on, as in `vim-jax vfe ... | head`; exiting must not try again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        complain(f"{error.filename or 'input or output'}: {brief(error)}")
+        return FAILED
 
 
 def _command(name: str) -> Callable[..., int]:

@@ -1,6 +1,7 @@
 """What the commands show: sentences, progress bars and tables."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
@@ -16,36 +17,72 @@ from rich.progress import (
 )
 from rich.text import Text
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
+
+# What the library calls an argument, the command line calls an option.
+_ARGUMENTS = (
+    "clip|data_dir|fmt|level|max_pixels|max_region|region_size|target_vfe|workers"
+)
+_GIVEN = re.compile(
+    rf"(?<![^\s(])({_ARGUMENTS})(?:=| is )'?([^\s/,:;)']+?)'?(?=[\s,:;)]|\.?$|\. )"
+)
+_NAMED = re.compile(r"(?<![^\s(])(data_dir|max_pixels|max_region)(?=[\s,:]|$)")
+
+
+def as_options(sentence: str) -> str:
+    """Returns a sentence of the library with options in place of arguments."""
+
+    def option(match: re.Match[str]) -> str:
+        name = match[1].replace("_", "-").replace("fmt", "format")
+        value = "" if match.lastindex == 1 or match[2] == "True" else f" {match[2]}"
+        return f"--{name}{value}"
+
+    return _NAMED.sub(option, _GIVEN.sub(option, sentence))
+
+
+def printable(text: str) -> str:
+    """Returns text for rich, in which no file name can forge output or styles."""
+    shown = (c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return escape("".join(shown))
+
+
+def count(n: int, what: str) -> str:
+    """Returns "1 file" or "2 files"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def complain(sentence: str) -> None:
     """Prints an error."""
-    err.print(f"[bold red]vim-jax:[/] {escape(sentence)}", soft_wrap=True)
+    err.print(
+        f"[bold red]vim-jax:[/] {printable(as_options(sentence))}", soft_wrap=True
+    )
 
 
 def warn(sentence: str) -> None:
     """Prints a warning."""
-    err.print(f"[bold yellow]warning:[/] {escape(sentence)}", soft_wrap=True)
+    err.print(f"[bold yellow]warning:[/] {printable(sentence)}", soft_wrap=True)
 
 
 def say(sentence: str) -> None:
     """Prints a sentence."""
-    out.print(escape(sentence), soft_wrap=True)
+    out.print(printable(sentence), soft_wrap=True)
 
 
 class _Speed(ProgressColumn):
-    """Images per second."""
+    """Images per second, those found done at the start left out."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.1f} images/s")
+        done = task.completed - task.fields["found"]
+        return Text(f"{done / task.elapsed:,.1f} images/s" if task.elapsed else "")
 
 
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows a progress bar; yields the function to call with (done, all)."""
+    """Shows a progress bar; yields the function to call with (done, all).
+
+    What is done by the first call, if that is more than one, was done before.
+    """
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -55,5 +92,14 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
         console=err,
     )
     with bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(label, total=None, found=0)
+        first = True
+
+        def show(done: int, total: int) -> None:
+            nonlocal first
+            if first and done > 1:
+                bar.update(task, found=done)
+            first = False
+            bar.update(task, completed=done, total=total)
+
+        yield show

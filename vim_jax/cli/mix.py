@@ -1,5 +1,6 @@
 """`vim-jax mix`: publish a mixed copy of a set of images."""
 
+import os
 import pathlib
 from typing import Annotated, Literal
 
@@ -8,7 +9,9 @@ import tyro
 from rich.table import Table
 
 from vim_jax.cli import options
-from vim_jax.cli.console import complain, out, progress, say, warn
+from vim_jax.cli.console import complain, count, out, printable, progress, say, warn
+from vim_jax.data import manifest
+from vim_jax.data.errors import WrongKeyError
 from vim_jax.keys import SecretKey
 
 _ENOUGH_BITS = 128
@@ -61,13 +64,8 @@ def mix(
         str | None, tyro.conf.arg(help="Split of a TFDS data set.", metavar="NAME")
     ] = None,
     data_dir: options.DataDir = None,
-    max_pixels: Annotated[
-        int | None,
-        tyro.conf.arg(help="Largest image to read, in pixels.", metavar="N"),
-    ] = None,
-    workers: Annotated[
-        int | None, tyro.conf.arg(help="Threads; by default one a core.", metavar="N")
-    ] = None,
+    max_pixels: options.MaxPixels = None,
+    workers: options.Workers = None,
 ) -> int:
     """Publish a mixed copy of a set of images.
 
@@ -97,9 +95,10 @@ def mix(
             "give exactly one of --key FILE (whoever has the file can restore the "
             "images) and --discard-key (nobody can)"
         )
-    _refuse_nesting(src, dst, key)
+    options.check_at_least_one(max_pixels=max_pixels, workers=workers)
+    refuse_nesting(src, dst, key)
     source = open_source(src, split=split, data_dir=data_dir, max_pixels=max_pixels)
-    secret = _key_from(key)
+    secret = _key_from(key, dst)
     with progress("mixing") as show:
         report = publish(
             source,
@@ -113,7 +112,7 @@ def mix(
         )
     _summarise(report, dst)
     if source.skipped:
-        say(f"{len(source.skipped)} files with other suffixes were left out.")
+        say(f"{count(len(source.skipped), 'file')} with another suffix left out.")
     _mention("changed while reading", [f"{k} ({v})" for k, v in report.notes.items()])
     _mention("came out unchanged: nothing in them moves", report.unchanged)
     weak = sum(r["bits_per_region"]["median"] < _ENOUGH_BITS for r in report.records)
@@ -123,29 +122,47 @@ def mix(
             f"than {_ENOUGH_BITS} bits of arrangements; such regions can be put back "
             "one by one without the key. Larger regions have more."
         )
-    if discard_key:
+    if discard_key and report.records:
         say("The key is gone: nobody, you included, can restore these images.")
-    else:
+    elif report.records:
         say(f"Keep {key} safe and secret: it restores these images, for anyone.")
     for sentence in report.failures.values():
         complain(sentence)
     return 1 if report.failures else 0
 
 
-def _key_from(path: pathlib.Path | None) -> SecretKey | None:
+def _key_from(path: pathlib.Path | None, dst: pathlib.Path) -> SecretKey | None:
     """Returns the key in a file, which is made if it is missing."""
     if path is None:
         return None
-    if path.exists():
+    if os.path.lexists(path):
         return SecretKey.load(path)
+    begun = _fingerprint(dst)
+    if begun is not None:
+        raise WrongKeyError(
+            f"key file {path} does not exist, and {dst} was begun with the key "
+            f"{begun}: give the file of that key, or choose a new folder"
+        )
     secret = SecretKey.generate()
     secret.save(path)
     say(f"Made a new key in {path} (fingerprint {secret.fingerprint}).")
     return secret
 
 
-def _refuse_nesting(src: str, dst: pathlib.Path, key: pathlib.Path | None) -> None:
-    source, target = pathlib.Path(src).resolve(), dst.resolve()
+def _fingerprint(dst: pathlib.Path) -> str | None:
+    """Returns the fingerprint of the key that a folder was begun with, if any."""
+    try:
+        return manifest.read(dst / manifest.NAME)[0]["key"]
+    except ValueError:
+        return None
+
+
+def refuse_nesting(
+    src: str | pathlib.Path, dst: pathlib.Path, key: pathlib.Path | None
+) -> None:
+    """Raises ValueError if two of SRC, DST and the key file lie inside each other."""
+    # Not `Path.resolve`, which fails on links that lead round in a circle.
+    source, target = (pathlib.Path(os.path.realpath(path)) for path in (src, dst))
     if source.is_dir():
         if target == source or source in target.parents:
             raise ValueError(
@@ -155,8 +172,11 @@ def _refuse_nesting(src: str, dst: pathlib.Path, key: pathlib.Path | None) -> No
             raise ValueError(
                 f"SRC {src} lies inside DST {dst}: choose a folder of its own for DST"
             )
+    if key is None:
+        return
+    file = pathlib.Path(os.path.realpath(key))
     for name, folder in (("SRC", source), ("DST", target)):
-        if key is not None and folder in key.resolve().parents:
+        if file == folder or folder in file.parents:
             raise ValueError(
                 f"key file {key} lies inside {name}, where it could be published with "
                 "the images: keep it elsewhere"
@@ -164,7 +184,7 @@ def _refuse_nesting(src: str, dst: pathlib.Path, key: pathlib.Path | None) -> No
 
 
 def _summarise(report, dst: pathlib.Path) -> None:
-    table = Table(title=str(dst), title_justify="left", show_header=False)
+    table = Table(title=printable(str(dst)), title_justify="left", show_header=False)
     table.add_row("mixed now", f"{report.mixed}")
     if report.found:
         table.add_row("mixed by an earlier run", f"{report.found}")

@@ -59,6 +59,22 @@ DataDir = Annotated[
     str | None,
     tyro.conf.arg(help="Where the prepared TFDS data sets lie.", metavar="DIR"),
 ]
+MaxPixels = Annotated[
+    int | None,
+    tyro.conf.arg(
+        help="Largest image to read, in pixels; larger ones fail.", metavar="N"
+    ),
+]
+Workers = Annotated[
+    int | None, tyro.conf.arg(help="Threads; by default one a core.", metavar="N")
+]
+
+
+def check_at_least_one(**options: int | None) -> None:
+    """Raises ValueError if an option that counts something is below 1."""
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name}={value} makes no sense: use 1 or more")
 
 
 def mixer_from(

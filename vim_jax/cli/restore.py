@@ -5,7 +5,9 @@ from typing import Annotated
 
 import tyro
 
-from vim_jax.cli.console import complain, progress, say
+from vim_jax.cli import options
+from vim_jax.cli.console import complain, count, progress, say
+from vim_jax.cli.mix import refuse_nesting
 from vim_jax.keys import SecretKey
 
 
@@ -21,13 +23,8 @@ def restore(
     /,
     *,
     key: Annotated[pathlib.Path, tyro.conf.arg(help="The key file.", metavar="FILE")],
-    max_pixels: Annotated[
-        int | None,
-        tyro.conf.arg(help="Largest image to read, in pixels.", metavar="N"),
-    ] = None,
-    workers: Annotated[
-        int | None, tyro.conf.arg(help="Threads; by default one a core.", metavar="N")
-    ] = None,
+    max_pixels: options.MaxPixels = None,
+    workers: options.Workers = None,
 ) -> int:
     """Restore the original pixels of a mixed set, as PNG files.
 
@@ -40,12 +37,15 @@ def restore(
     """
     from vim_jax.data.restore import restore as restore_set
 
+    options.check_at_least_one(max_pixels=max_pixels, workers=workers)
+    refuse_nesting(src, dst, None)
     secret = SecretKey.load(key)
     with progress("restoring") as show:
         result = restore_set(
             src, dst, secret, max_pixels=max_pixels, workers=workers, progress=show
         )
-    say(f"Restored {len(result.names)} images to {dst}, each checked bit for bit.")
+    restored = count(len(result.names), "image")
+    say(f"Restored {restored} to {dst}, each checked bit for bit.")
     for sentence in result.failures.values():
         complain(sentence)
     return 1 if result.failures else 0

@@ -99,7 +99,8 @@ def train(
         )
     with progress("reading") as show:
         sets = train_test_arrays(data, data_dir=data_dir, limit=limit, progress=show)
-    train_set, test_sets = tuple(sets.train), {"plain": tuple(sets.test)}
+    train_set = sets.train.images, sets.train.labels
+    test_sets = {"plain": (sets.test.images, sets.test.labels)}
     if mixer is not None:
         key = jax.random.key(seed)
         with progress("mixing") as show:

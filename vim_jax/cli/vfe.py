@@ -10,7 +10,7 @@ from rich.table import Table
 
 import vim_jax
 from vim_jax.cli import options
-from vim_jax.cli.console import complain, err, out
+from vim_jax.cli.console import complain, err, out, printable
 
 _COLUMNS = {
     "vfe": "VFE",
@@ -88,7 +88,7 @@ def vfe(
         from vim_jax.report.figures import vfe_against_region_size, write_png
 
         write_png(vfe_against_region_size(pixels), plot)
-        err.print(f"Drew {plot}.")
+        err.print(f"Drew {printable(str(plot))}.", soft_wrap=True)
     for sentence in failures:
         complain(sentence)
     return 1 if failures else 0
@@ -127,5 +127,6 @@ def _print_table(rows: dict[str, dict[str, Any]]) -> None:
         table.add_column(_COLUMNS[column], justify="right")
     for name, row in rows.items():
         cells = ["-" if x is None else f"{x:,.4g}" for x in row.values()]
-        table.add_row(name, *cells)
-    out.print(table)
+        table.add_row(printable(name), *cells)
+    if rows:
+        out.print(table)

@@ -1,4 +1,4 @@
-"""The one exception of `vim_jax.data`."""
+"""The exceptions of `vim_jax.data`."""
 
 
 class DataError(ValueError):
@@ -8,6 +8,18 @@ class DataError(ValueError):
     remedy. Exceptions of Pillow, of TFDS and of the operating system never leave
     this package.
     """
+
+
+Failures = dict[str, str]
+"""Image id -> one sentence that says what went wrong with it."""
+
+
+class WrongKeyError(ValueError):
+    """A key that is not the one a published set was mixed with."""
+
+
+class WriteError(DataError):
+    """The output cannot be written, whatever the image: a full or read-only disk."""
 
 
 def brief(error: BaseException) -> str:

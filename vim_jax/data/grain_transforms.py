@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vim_jax.data.mixing import mix_pixels
 from vim_jax.keys import SecretKey
 from vim_jax.mixer import VisualMixer
 
@@ -43,8 +44,8 @@ class MixFresh(grain.transforms.RandomMap):
         """Returns the element with its image mixed; others stay as they are."""
         words = rng.integers(0, 2**32, 2, dtype=np.uint32)
         key = jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
-        mixed, _ = self._mixer(key, element[self._image][None])
-        return {**element, self._image: np.asarray(mixed[0])}
+        mixed, _ = mix_pixels(self._mixer, key, element[self._image])
+        return {**element, self._image: mixed}
 
 
 class MixWithKey(grain.transforms.Map):
@@ -70,9 +71,10 @@ class MixWithKey(grain.transforms.Map):
         """Returns the element with its image mixed; others stay as they are."""
         name = element[self._id]
         name = name.decode() if isinstance(name, bytes) else str(name)
-        batch = element[self._image][None]
-        mixed, _ = self._mixer(_load(self._key_file), batch, ids=[name])
-        return {**element, self._image: np.asarray(mixed[0])}
+        image = element[self._image]
+        key = _load(self._key_file).for_image(name, image)
+        mixed, _ = mix_pixels(self._mixer, key, image)
+        return {**element, self._image: mixed}
 
 
 @functools.cache

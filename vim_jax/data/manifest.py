@@ -9,18 +9,20 @@ equal bytes.
 """
 
 import base64
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import pathlib
 import zlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
 import numpy as np
 
-from vim_jax.data.errors import DataError, brief
+from vim_jax._types import Channels
+from vim_jax.data.errors import DataError, Failures, brief
 from vim_jax.data.writers import sync_folder
 from vim_jax.keys import SecretKey
 from vim_jax.permute import SPEC_VERSION
@@ -69,28 +71,41 @@ def seal(key: SecretKey, published_id: str, sealed: Sealed) -> str:
     return base64.b64encode(encrypted).decode()
 
 
-def unseal(key: SecretKey, published_id: str, text: str) -> Sealed:
-    """Returns what `seal` sealed for the image published as `published_id`.
+def unseal(key: SecretKey, record: Mapping[str, Any]) -> Sealed:
+    """Returns what `seal` sealed for the image of a record.
 
     Raises:
       DataError: if it was made with another key, for another image, or damaged.
     """
+    message = _open(key, record)
+    plan = zlib.decompress(base64.b64decode(message["plan"]))
+    return Sealed(
+        id=message["id"],
+        suffix=message["suffix"],
+        mode=message["mode"],
+        nonce=np.frombuffer(bytes.fromhex(message["nonce"]), "<u4"),
+        size=np.frombuffer(plan, "<u4").astype(np.int32).reshape(message["shape"]),
+    )
+
+
+def original_id(key: SecretKey, record: Mapping[str, Any]) -> str:
+    """Returns the sealed name of an image in its source.
+
+    Raises:
+      DataError: as `unseal`.
+    """
+    return _open(key, record)["id"]
+
+
+def _open(key: SecretKey, record: Mapping[str, Any]) -> dict[str, Any]:
+    id = record["id"]
     try:
-        encrypted = base64.b64decode(text, validate=True)
-        message = json.loads(key.decrypt(encrypted, associated=published_id.encode()))
-        shape = tuple(message["shape"])
-        plan = zlib.decompress(base64.b64decode(message["plan"]))
-        return Sealed(
-            id=message["id"],
-            suffix=message["suffix"],
-            mode=message["mode"],
-            nonce=np.frombuffer(bytes.fromhex(message["nonce"]), "<u4"),
-            size=np.frombuffer(plan, "<u4").astype(np.int32).reshape(shape),
-        )
-    except (ValueError, KeyError, TypeError, zlib.error):
+        encrypted = base64.b64decode(record["sealed"], validate=True)
+        return json.loads(key.decrypt(encrypted, associated=id.encode()))
+    except (ValueError, KeyError, TypeError):
         raise DataError(
-            f"{published_id}: its record in the manifest does not open with this key, "
-            "because it was damaged or belongs to another image: get the manifest anew"
+            f"{id}: its record in the manifest does not open with this key, because it "
+            "was damaged or belongs to another image: get the manifest anew"
         ) from None
 
 
@@ -107,64 +122,151 @@ def header(
     }
 
 
+def as_line(entry: Mapping[str, Any]) -> bytes:
+    """Returns a header or record as it stands in a manifest."""
+    # NumPy's numbers, which settings may be, become Python's.
+    text = json.dumps(
+        entry, ensure_ascii=False, separators=(",", ":"), default=lambda x: x.item()
+    )
+    return text.encode() + b"\n"
+
+
+def without_seal(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what anyone may read of a record: it is small, whatever the image."""
+    return {name: value for name, value in record.items() if name != "sealed"}
+
+
+Records = Iterator[tuple[dict[str, Any], int]]
+"""Records of images, each with the position in the manifest where it ends."""
+
+
 def read(
-    path: str | os.PathLike[str],
-) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
-    """Reads a manifest.
+    path: str | os.PathLike[str], damaged: Failures | None = None
+) -> tuple[dict[str, Any], int, Records]:
+    """Reads a manifest, line by line: sealed records are large.
+
+    Args:
+      path: the file.
+      damaged: if given, damaged records are passed over and noted here.
 
     Returns:
-      The header, the images' records, and the length in bytes of the complete lines: a
-      killed run may leave half a line behind them.
+      The header, the position where it ends, and the records. Half a line at the end,
+      which a killed run may leave, is passed over.
 
     Raises:
-      DataError: if there is no manifest, or it is damaged or of another version.
+      DataError: if there is no manifest, or it is of another version or damaged; the
+        records raise it too, when they are read.
     """
     path = pathlib.Path(path)
+    lines = _lines(path)
+    head, end = next(lines, (None, 0))
+    head = head or {}
+    if head.get("format") != "vim_jax manifest":
+        raise _damaged(path, 1)
+    if head.get("permutation") != SPEC_VERSION:
+        raise DataError(
+            f"{path} names version {head.get('permutation')!r} of the permutation, "
+            f"this vim-jax has version {SPEC_VERSION}: use the release that made it"
+        )
+    settings = head.get("settings")
+    if (
+        not isinstance(settings, dict)
+        or settings.get("channels") not in get_args(Channels)
+        or not isinstance(settings.get("scramble_regions"), bool)
+        or not isinstance(head.get("key", 0), str | None)
+        or not isinstance(head.get("file_format"), str)
+    ):
+        raise _damaged(path, 1)
+    return head, end, _records(path, lines, damaged)
+
+
+def _lines(path: pathlib.Path) -> Iterator[tuple[dict[str, Any] | None, int]]:
+    """Yields the complete lines, None for one that is damaged, and where they end."""
+    end = 0
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            for line in file:
+                end += len(line)
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    content = json.loads(line)
+                except (ValueError, RecursionError):
+                    content = None
+                yield content if isinstance(content, dict) else None, end
     except FileNotFoundError:
         raise DataError(
             f"{path.parent} has no {NAME}: give the folder that `vim-jax mix` wrote"
         ) from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({brief(error)})") from None
-    complete = content[: content.rfind(b"\n") + 1]
-    try:
-        lines = [json.loads(line) for line in complete.splitlines()]
-        if lines and lines[0]["format"] != "vim_jax manifest":
-            raise ValueError
-        ids = [line["id"] for line in lines[1:]]
-        if len(set(ids)) != len(ids):
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
         raise DataError(
-            f"{path} is damaged or no manifest of vim-jax: get it anew"
+            f"{path} cannot be read ({brief(error)}): check its rights"
         ) from None
-    if not lines:
-        raise DataError(f"{path} is empty: remove it and start again")
-    if lines[0]["permutation"] != SPEC_VERSION:
-        raise DataError(
-            f"{path} names version {lines[0]['permutation']} of the permutation, this "
-            f"vim-jax has version {SPEC_VERSION}: use the release that made it"
-        )
-    return lines[0], lines[1:], len(complete)
+
+
+def _records(
+    path: pathlib.Path,
+    lines: Iterator[tuple[dict[str, Any] | None, int]],
+    damaged: Failures | None,
+) -> Records:
+    seen = set()
+    for number, (record, end) in enumerate(lines, 2):
+        if record is None or not _is_record(record) or record["id"] in seen:
+            error = _damaged(path, number)
+            if damaged is None:
+                raise error
+            damaged[f"line {number}"] = str(error)
+            continue
+        seen.add(record["id"])
+        yield record, end
+
+
+def _is_record(record: Mapping[str, Any]) -> bool:
+    numbers = [record.get(name) for name in ("vfe", "vfe_after", "left_in_place")]
+    bits = record.get("bits_per_region")
+    if isinstance(bits, dict):
+        numbers += [bits.get("minimum"), bits.get("median")]
+    return (
+        isinstance(record.get("id"), str)
+        and len(numbers) == 5
+        and all(isinstance(x, int | float) for x in numbers)
+    )
+
+
+def _damaged(path: pathlib.Path, number: int) -> DataError:
+    return DataError(
+        f"{path} is damaged in line {number}, or no manifest of vim-jax: get it anew, "
+        "or begin a new folder"
+    )
 
 
 class ManifestWriter:
-    """Appends records to a manifest, each on the disk before `append` returns."""
+    """Appends lines to a manifest, each on the disk before `append` returns."""
 
     def __init__(self, path: pathlib.Path, keep: int = 0):
         """Opens `path`, a new file or an old one of which `keep` bytes are kept."""
         self._file = open(path, "r+b" if path.exists() else "xb")  # noqa: SIM115
-        self._file.truncate(keep)
-        self._file.seek(keep)
-        self._sync()
-        sync_folder(path.parent)
+        self._end = keep
+        try:
+            self._cut(keep)
+            sync_folder(path.parent)
+        except BaseException:
+            self.__exit__()
+            raise
 
-    def append(self, record: Mapping[str, Any]) -> None:
+    def append(self, entry: Mapping[str, Any]) -> None:
         """Writes one line."""
-        line = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-        self._file.write(line.encode() + b"\n")
+        self._end = self._file.tell()
+        self._file.write(as_line(entry))
+        self._sync()
+
+    def take_back(self) -> None:
+        """Removes the last line that was appended."""
+        self._cut(self._end)
+
+    def _cut(self, end: int) -> None:
+        self._file.truncate(end)
+        self._file.seek(end)
         self._sync()
 
     def _sync(self) -> None:
@@ -175,4 +277,6 @@ class ManifestWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        # What is on the disk is on the disk; what is not was complained about.
+        with contextlib.suppress(OSError):
+            self._file.close()

@@ -1,9 +1,11 @@
 """Mixing one image of a source for publication."""
 
 import dataclasses
+import threading
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,8 +13,10 @@ from vim_jax.data.example import Example
 from vim_jax.data.manifest import Sealed, seal
 from vim_jax.entropy import arrangement_bits
 from vim_jax.keys import SecretKey
-from vim_jax.mixer import VisualMixer, shuffle, unshuffle
+from vim_jax.keystream import Key
+from vim_jax.mixer import VisualMixer
 from vim_jax.regions import RegionPlan
+from vim_jax.shuffling import shuffle, unshuffle
 from vim_jax.vfe import expected_vfe, vfe
 
 
@@ -35,6 +39,50 @@ class Mixed:
     record: dict[str, Any]
     unchanged: bool
     note: str | None
+
+
+def mix_pixels(
+    mixer: VisualMixer, key: Key, image: np.ndarray
+) -> tuple[np.ndarray, RegionPlan]:
+    """Returns a mixed image and its plan.
+
+    Args:
+      mixer: the settings.
+      key: the image's key: one of a `SecretKey`, or a PRNG key.
+      image: `h w c` or `h w`, uint8, uint16 or float in [0, 1].
+
+    Raises:
+      TargetError: if the target is out of reach for this image.
+    """
+    _forget_old_shapes(image.shape)
+    plan = mixer.plan(as_grey_levels(image))
+    mixed = shuffle(
+        key,
+        image,
+        plan,
+        channels=mixer.channels,
+        scramble_regions=mixer.scramble_regions,
+    )
+    return np.asarray(mixed), plan
+
+
+_SHAPES = 32
+_shapes: set[tuple[int, ...]] = set()
+_shapes_lock = threading.Lock()
+
+
+def _forget_old_shapes(shape: tuple[int, ...]) -> None:
+    """Lets go of compiled programs when there are those of many image shapes.
+
+    JAX compiles for every shape and keeps the programs, 40 MB a shape [measured]: a
+    set of photographs cut by hand would fill the memory.
+    """
+    with _shapes_lock:
+        _shapes.add(shape)
+        if len(_shapes) > _SHAPES:
+            jax.clear_caches()
+            _shapes.clear()
+            _shapes.add(shape)
 
 
 def as_grey_levels(image: np.ndarray) -> np.ndarray:
@@ -64,15 +112,11 @@ def mix_example(
     Raises:
       TargetError: if the target is out of reach for this image.
     """
-    original = as_grey_levels(example.image)
-    plan = mixer.plan(original)
     image_key = key.for_image(example.id, example.image)
-    settings = {
-        "channels": mixer.channels,
-        "scramble_regions": mixer.scramble_regions,
-    }
-    mixed = np.asarray(shuffle(image_key, example.image, plan, **settings))
+    mixed, plan = mix_pixels(mixer, image_key, example.image)
+    original = as_grey_levels(example.image)
     bits = arrangement_bits(example.image, plan, channels=mixer.channels)
+    unchanged = np.array_equal(mixed, example.image)
     record: dict[str, Any] = {
         "id": published_id,
         "shape": list(mixed.shape),
@@ -83,7 +127,7 @@ def mix_example(
         record["label"] = label_names[example.label]
     if mixer.scramble_regions:
         record["expected_vfe_scrambled"] = _rounded(
-            expected_vfe(original, plan, **settings)
+            expected_vfe(original, plan, channels=mixer.channels, scramble_regions=True)
         )
     record["left_in_place"] = _rounded(np.mean(np.asarray(plan.size) == 1))
     record["vfe_after"] = _rounded(vfe(as_grey_levels(mixed)))
@@ -91,6 +135,8 @@ def mix_example(
         "minimum": _rounded(bits.min()),
         "median": _rounded(np.median(bits)),
     }
+    if unchanged:
+        record["unchanged"] = True
     if keep_key:
         sealed = Sealed(
             id=example.id,
@@ -105,7 +151,7 @@ def mix_example(
         image=mixed,
         label=example.label,
         record=record,
-        unchanged=np.array_equal(mixed, example.image),
+        unchanged=unchanged,
         note=example.note,
     )
 
@@ -123,6 +169,7 @@ def restore_image(
     """
     if mixed.shape[:2] != sealed.size.shape:
         return None
+    _forget_old_shapes(mixed.shape)
     image_key = key.image_key(sealed.nonce, mixed.shape)
     plan = RegionPlan(jnp.asarray(sealed.size))
     restored = np.asarray(

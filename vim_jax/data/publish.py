@@ -8,36 +8,29 @@ is locked while it is written to; the lock vanishes with the process.
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vim_jax.data import manifest
 from vim_jax.data.encode import FORMATS, encode
-from vim_jax.data.errors import DataError, brief
+from vim_jax.data.errors import DataError, Failures, WriteError, WrongKeyError, brief
 from vim_jax.data.example import LazySource
-from vim_jax.data.image_folder import collisions, output_name
-from vim_jax.data.mixing import Mixed, mix_example
-from vim_jax.data.parallel import map_in_order
+from vim_jax.data.job import Job
+from vim_jax.data.mixing import Mixed
+from vim_jax.data.parallel import Progress, map_in_order
 from vim_jax.data.tfds_writer import TfdsWriter
-from vim_jax.data.writers import TEMPORARY_PREFIX, write_atomically
+from vim_jax.data.writers import (
+    TEMPORARY_PREFIX,
+    locked,
+    remove_leftovers,
+    write_atomically,
+)
 from vim_jax.keys import SecretKey
 from vim_jax.mixer import VisualMixer
-
-Failures = dict[str, str]
-Progress = Callable[[int, int], None]
-
-
-class WrongKeyError(ValueError):
-    """A key that is not the one a published set was mixed with."""
-
-
-class WriteError(DataError):
-    """The output cannot be written: a full or read-only disk."""
 
 
 @dataclasses.dataclass
@@ -45,20 +38,24 @@ class Report:
     """What came of publishing a set.
 
     Attributes:
-      records: the manifest's records of all published images, old and new.
+      records: the manifest's records of all published images, old and new, without
+        what is sealed in them.
       mixed: how many were mixed by this run.
       found: how many an earlier run had mixed.
       failures: id -> one sentence, for images that were not published.
-      unchanged: ids of images of which no pixel moved.
-      notes: id -> what decoding changed.
+      notes: id -> what decoding changed, for images mixed by this run.
     """
 
     records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     mixed: int = 0
     found: int = 0
     failures: Failures = dataclasses.field(default_factory=dict)
-    unchanged: list[str] = dataclasses.field(default_factory=list)
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def unchanged(self) -> list[str]:
+        """Published ids of the images of which no pixel moved."""
+        return [record["id"] for record in self.records if "unchanged" in record]
 
 
 def publish(
@@ -91,16 +88,23 @@ def publish(
       * An image folder: killed at any moment and run again with the same arguments
         and key, the result is byte for byte that of an uninterrupted run, and nothing
         else is left in the folder. With a discarded key, the rest gets a new key.
-      * A TFDS data set appears when it is complete: killed, it starts anew.
-      * Memory does not depend on the number of images.
+      * A TFDS data set appears when it is complete, the same bytes in every run with
+        one key: killed, it starts anew, and removes what the killed run left beside it.
+      * Of an image, only its id and a few numbers stay in memory.
+
+    The images of the source must stay as they are until the job is done. With a kept
+    key, a name that stands for another image than before is noticed.
 
     Raises:
       WrongKeyError: if the folder was begun with another key.
-      DataError: if the folder cannot be used or written to. Images that fail are in the
-        report instead.
+      WriteError: if the folder cannot be written to: run this again to go on.
+      DataError: if the folder cannot be used. Images that fail are in the report
+        instead.
     """
     dst = pathlib.Path(dst)
-    job = _Job(source, mixer, key, rename, suffix="" if fmt == "tfds" else f".{fmt}")
+    if workers is not None and workers < 1:
+        raise DataError(f"workers is {workers}: use 1 or more")
+    job = Job(source, mixer, key, rename, suffix="" if fmt == "tfds" else f".{fmt}")
     if fmt == "tfds":
         return _publish_tfds(job, dst, workers, progress)
     if fmt not in FORMATS:
@@ -108,158 +112,131 @@ def publish(
     return _publish_folder(job, dst, fmt, workers, progress)
 
 
-class _Job:
-    """The images of a source, their published names, and how to mix them."""
-
-    def __init__(
-        self,
-        source: LazySource,
-        mixer: VisualMixer,
-        key: SecretKey | None,
-        rename: bool,
-        suffix: str,
-    ):
-        self.source, self.mixer, self.rename = source, mixer, rename
-        self._kept = key
-        self._key = SecretKey.generate() if key is None else key
-        self._suffix = suffix
-        refused = {} if rename else collisions(source.ids, suffix)
-        self.failures = {
-            id: f"{id} would be published under the name of {other}: rename it"
-            for id, other in refused.items()
-        }
-        self.pending = [i for i, id in enumerate(source.ids) if id not in refused]
-
-    def header(self, fmt: str) -> dict[str, Any]:
-        # Numbers are only meaningful for one number of images.
-        count = {"images": len(self.source)} if self.rename else {}
-        settings = dataclasses.asdict(self.mixer)
-        return manifest.header(
-            settings, self._kept, file_format=fmt, renamed=self.rename, **count
-        )
-
-    def published_id(self, index: int) -> str:
-        id = self.source.ids[index]
-        if self.rename:
-            folder = id.rpartition("/")[0]
-            digits = max(6, len(str(len(self.source))))
-            id = (
-                f"{folder}/{index + 1:0{digits}}"
-                if folder
-                else (f"{index + 1:0{digits}}")
-            )
-        return output_name(id, self._suffix)
-
-    def mix(self, index: int) -> Mixed | DataError:
-        """Mixes one image; what goes wrong with it is its result."""
-        id = self.source.ids[index]
-        try:
-            return mix_example(
-                self.source[index],
-                self.published_id(index),
-                self.mixer,
-                self._key,
-                keep_key=self._kept is not None,
-                label_names=self.source.label_names,
-            )
-        except DataError as error:
-            return error
-        except ValueError as error:
-            return DataError(f"{id}: {error}")
-        except MemoryError:
-            return DataError(f"{id} is too large for this machine's memory: shrink it")
-
-
-def _collect(report: Report, id: str, result: Mixed | DataError) -> Mixed | None:
-    """Enters a result into the report; returns it if there is one to publish."""
-    if isinstance(result, DataError):
-        report.failures[id] = str(result)
-        return None
-    if result.unchanged:
-        report.unchanged.append(result.published_id)
-    if result.note:
-        report.notes[id] = result.note
-    return result
+def _enter(report: Report, id: str, mixed: Mixed) -> None:
+    """Enters a published image into the report."""
+    report.records.append(manifest.without_seal(mixed.record))
+    report.mixed += 1
+    if mixed.note:
+        report.notes[id] = mixed.note
 
 
 def _publish_folder(
-    job: _Job,
+    job: Job,
     dst: pathlib.Path,
     fmt: str,
     workers: int | None,
     progress: Progress | None,
 ) -> Report:
-    with _locked(dst):
-        records, keep = _resume(job, dst, fmt)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(dst))
+        header = job.header(fmt)
+        with _writing(dst):
+            records, keep = _resume(job, dst, header)
+            log = manifest.ManifestWriter(dst / manifest.NAME, keep)
+            stack.enter_context(log)
+            if not keep:
+                log.append(header)
         report = Report(
             records=records, found=len(records), failures=dict(job.failures)
         )
         done = {record["id"] for record in records}
-        pending = [i for i in job.pending if job.published_id(i) not in done]
-        with contextlib.ExitStack() as stack:
-            with _writing(dst):
-                log = stack.enter_context(
-                    manifest.ManifestWriter(dst / manifest.NAME, keep)
-                )
-                if not keep:
-                    log.append(job.header(fmt))
-            results = map_in_order(
-                functools.partial(_mix_and_encode, job, fmt), pending, workers=workers
-            )
-            stack.callback(results.close)
-            for count, (index, (result, data)) in enumerate(
-                zip(pending, results, strict=True), 1
-            ):
-                mixed = _collect(report, job.source.ids[index], result)
-                if mixed is not None:
-                    with _writing(dst):
-                        log.append(mixed.record)
-                        write_atomically(dst / mixed.published_id, data)
-                    report.records.append(mixed.record)
-                    report.mixed += 1
-                if progress:
-                    progress(report.found + count, report.found + len(pending))
+        pending = [i for name, i in job.indices.items() if name not in done]
+        results = map_in_order(
+            functools.partial(_mix_and_encode, job, fmt), pending, workers=workers
+        )
+        stack.callback(results.close)
+        total = report.found + len(pending)
+        if progress:
+            progress(report.found, total)
+        for count, (index, result) in enumerate(zip(pending, results, strict=True), 1):
+            id = job.source.ids[index]
+            try:
+                if isinstance(result, DataError):
+                    raise result
+                _store(dst, log, *result)
+                _enter(report, id, result[0])
+            except WriteError:
+                raise
+            except DataError as error:
+                report.failures[id] = str(error)
+            if progress:
+                progress(report.found + count, total)
     return report
 
 
-def _mix_and_encode(job: _Job, fmt: str, index: int) -> tuple[Mixed | DataError, bytes]:
-    result = job.mix(index)
-    if isinstance(result, DataError):
-        return result, b""
+def _mix_and_encode(job: Job, fmt: str, index: int) -> tuple[Mixed, bytes] | DataError:
+    mixed = job.mix(index)
+    if isinstance(mixed, DataError):
+        return mixed
     try:
-        return result, encode(result.image, fmt)
+        return mixed, encode(mixed.image, fmt)
     except DataError as error:
-        return DataError(f"{job.source.ids[index]}: {error}"), b""
+        return DataError(f"{job.source.ids[index]}: {error}")
 
 
-def _resume(job: _Job, dst: pathlib.Path, fmt: str) -> tuple[list[dict[str, Any]], int]:
-    """Checks and tidies a folder; returns the records and bytes of its manifest."""
+def _store(
+    dst: pathlib.Path, log: manifest.ManifestWriter, mixed: Mixed, data: bytes
+) -> None:
+    """Publishes an image: its record, then the file."""
+    path = dst / mixed.published_id
+    # After the record, a file of that name would pass for ours.
+    if os.path.lexists(path):
+        raise DataError(f"{path} exists, but no vim-jax wrote it: move it elsewhere")
+    inside = pathlib.Path(os.path.realpath(dst), mixed.published_id).parent
+    if os.path.realpath(path.parent) != os.fspath(inside):
+        raise DataError(f"{path.parent} is a link to elsewhere: remove the link")
+    with _writing(dst):
+        log.append(mixed.record)
+    try:
+        write_atomically(path, data)
+    except WriteError:
+        raise
+    except DataError:
+        with _writing(dst):
+            log.take_back()
+        raise
+
+
+def _resume(
+    job: Job, dst: pathlib.Path, header: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], int]:
+    """Checks and tidies a folder.
+
+    Returns:
+      The records of the images that are done, without what is sealed in them, and the
+      length of the part of the manifest to keep.
+    """
     path = dst / manifest.NAME
-    for leftover in dst.rglob(f"{TEMPORARY_PREFIX}*"):
-        leftover.unlink(missing_ok=True)
-    if not path.exists() or not path.stat().st_size:
-        strangers = [entry.name for entry in dst.iterdir() if entry != path]
-        if strangers:
+    first, begun = manifest.as_line(header), b""
+    if path.exists():
+        with open(path, "rb") as file:
+            begun = file.read(len(first))
+    if len(begun) < len(first) and first.startswith(begun):
+        # Nothing there, or killed while writing the header.
+        stranger = next((entry.name for entry in dst.iterdir() if entry != path), None)
+        if stranger is not None:
             raise DataError(
-                f"{dst} is not empty (it holds {strangers[0]!r}) and no vim-jax began "
-                "it: choose a new folder"
+                f"{dst} is not empty (it holds {stranger!r}) and no vim-jax began it: "
+                "choose a new folder"
             )
         return [], 0
-    content = path.read_bytes()
-    if b"\n" not in content:  # Killed while writing the header.
-        return [], 0
-    head, records, length = manifest.read(path)
-    _check_header(dst, head, job.header(fmt))
-    if records and not (dst / records[-1]["id"]).exists():
-        last = content[:length].rstrip(b"\n").rfind(b"\n") + 1
-        return records[:-1], last
-    for record in records:
-        if not (dst / record["id"]).exists():
+    found, keep, entries = manifest.read(path)
+    _check_header(dst, found, header)
+    remove_leftovers(dst, below=True)
+    records, gone = [], None
+    for record, end in entries:
+        if gone is not None:
             raise DataError(
-                f"{dst / record['id']} is in the manifest but gone: put it back, or "
-                "mix into a new folder"
+                f"{dst / gone} is in the manifest but gone: put it back, or mix into a "
+                "new folder"
             )
-    return records, length
+        if not (dst / record["id"]).is_file():
+            gone = record["id"]  # Killed before writing it, if it is the last.
+            continue
+        job.check_origin(record)
+        records.append(manifest.without_seal(record))
+        keep = end
+    return records, keep
 
 
 def _check_header(
@@ -270,10 +247,10 @@ def _check_header(
             f"{dst} was begun with the key {found['key']}, this key is "
             f"{wanted['key']}: use that key, or a new folder"
         )
-    if dict(found) == dict(wanted):
-        return
     old, new = ({**h, **h["settings"]} for h in (found, wanted))
-    name = next(k for k in new if k != "settings" and old.get(k) != new[k])
+    name = next((k for k in new if k != "settings" and old.get(k) != new[k]), None)
+    if name is None:
+        return
     if name == "key":
         what = "another choice between --key and --discard-key"
     else:
@@ -285,71 +262,62 @@ def _check_header(
 
 
 def _publish_tfds(
-    job: _Job, dst: pathlib.Path, workers: int | None, progress: Progress | None
+    job: Job, dst: pathlib.Path, workers: int | None, progress: Progress | None
 ) -> Report:
-    for leftover in dst.parent.glob(f"{TEMPORARY_PREFIX}*/{manifest.NAME}"):
-        # Only a finished or killed run's: a running one holds the lock.
-        with contextlib.suppress(DataError), _locked(leftover.parent):
-            shutil.rmtree(leftover.parent)
+    _remove_dead_sets(dst.parent)
     report = Report(failures=dict(job.failures))
-    with contextlib.ExitStack() as stack:
+    with contextlib.suppress(_NothingError), contextlib.ExitStack() as stack:
         writer = stack.enter_context(
             TfdsWriter(dst, label_names=job.source.label_names)
         )
-        stack.enter_context(_locked(writer.folder))
-        log = stack.enter_context(
-            manifest.ManifestWriter(writer.folder / manifest.NAME)
-        )
         with _writing(dst):
+            log = manifest.ManifestWriter(writer.folder / manifest.NAME)
+            stack.enter_context(log)
             log.append(job.header("tfds"))
-        results = map_in_order(job.mix, job.pending, workers=workers)
+        pending = list(job.indices.values())
+        if progress:
+            progress(0, len(pending))
+        results = map_in_order(job.mix, pending, workers=workers)
         stack.callback(results.close)
-        for count, (index, result) in enumerate(
-            zip(job.pending, results, strict=True), 1
-        ):
-            mixed = _collect(report, job.source.ids[index], result)
-            if mixed is not None:
-                try:
-                    writer.add(mixed.published_id, mixed.image, mixed.label)
-                except DataError as error:
-                    report.failures[job.source.ids[index]] = str(error)
-                else:
-                    with _writing(dst):
-                        log.append(mixed.record)
-                    report.records.append(mixed.record)
-                    report.mixed += 1
+        for count, (index, result) in enumerate(zip(pending, results, strict=True), 1):
+            id = job.source.ids[index]
+            try:
+                if isinstance(result, DataError):
+                    raise result
+                writer.add(result.published_id, result.image, result.label)
+                with _writing(dst):
+                    log.append(result.record)
+                _enter(report, id, result)
+            except WriteError:
+                raise
+            except DataError as error:
+                report.failures[id] = str(error)
             if progress:
-                progress(count, len(job.pending))
+                progress(count, len(pending))
+        if not report.mixed:
+            raise _NothingError
     return report
 
 
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the lock on a folder, which it makes if need be."""
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{folder} is being written to by another vim-jax: wait for it to end"
-            ) from None
-        yield
-    finally:
-        os.close(handle)
+class _NothingError(Exception):
+    """No image of a TFDS data set could be mixed, so there will be none."""
+
+
+def _remove_dead_sets(folder: pathlib.Path) -> None:
+    """Removes what killed runs left; one that is alive has locked its folder."""
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        if leftover.is_dir() and not leftover.is_symlink():
+            with contextlib.suppress(DataError, OSError), locked(leftover):
+                shutil.rmtree(leftover)
 
 
 @contextlib.contextmanager
 def _writing(folder: pathlib.Path) -> Iterator[None]:
-    """Turns what goes wrong while writing into one sentence."""
-    advice = "choose another folder or make room, and run this again to go on"
+    """Turns what the operating system refuses into one sentence."""
     try:
         yield
     except OSError as error:
         raise WriteError(
-            f"{folder} cannot be written to ({brief(error)}): {advice}"
-        ) from None
-    except DataError as error:
-        raise WriteError(str(error)) from None
+            f"{folder} cannot be written to ({brief(error)}): choose another folder or "
+            "make room, and run this again to go on"
+        ) from error

@@ -1,24 +1,26 @@
 """Restoring a published set: the job behind `vim-jax restore`."""
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from vim_jax.data import manifest
 from vim_jax.data.decode import decode
 from vim_jax.data.encode import as_mode, encode
-from vim_jax.data.errors import DataError
-from vim_jax.data.image_folder import output_name
+from vim_jax.data.errors import DataError, Failures, WriteError, WrongKeyError
+from vim_jax.data.image_folder import collisions, output_name
 from vim_jax.data.mixing import restore_image
-from vim_jax.data.parallel import map_in_order
-from vim_jax.data.publish import Failures, Progress, WrongKeyError
+from vim_jax.data.parallel import MemoryShare, Progress, map_in_order
 from vim_jax.data.tfds_source import tfds
-from vim_jax.data.writers import write_atomically
+from vim_jax.data.writers import locked, remove_leftovers, write_atomically
 from vim_jax.keys import SecretKey
 
 
@@ -28,7 +30,8 @@ class Restored:
 
     Attributes:
       names: the restored files, relative to the output folder.
-      failures: published id -> one sentence, for images that were not restored.
+      failures: published id -> one sentence, for images that were not restored; or
+        the line of the manifest, where that is damaged.
     """
 
     names: list[str] = dataclasses.field(default_factory=list)
@@ -60,11 +63,13 @@ def restore(
 
     Raises:
       WrongKeyError: if the set was mixed with another key.
+      WriteError: if `dst` cannot be written to.
       DataError: if there is no manifest, or the key was discarded. Images that fail are
         in the result instead.
     """
     src, dst = pathlib.Path(src), pathlib.Path(dst)
-    head, records, _ = manifest.read(src / manifest.NAME)
+    result = Restored()
+    head, _, entries = manifest.read(src / manifest.NAME, result.failures)
     if head["key"] is None:
         raise DataError(
             f"{src} was mixed with a key that was discarded: nobody can restore it"
@@ -74,26 +79,56 @@ def restore(
             f"{src} was mixed with the key {head['key']}, this key is "
             f"{key.fingerprint}: use that key"
         )
+    originals = _originals(key, entries)
+    # Of a.jpg and a.png, which can only be published as numbers, one keeps both.
+    known = [original for original in originals.values() if original is not None]
+    taken = collisions(known, ".png")
     load = _loader(src, head["file_format"], max_pixels)
-    one = functools.partial(_restore_one, load, head["settings"], key)
-    result = Restored()
-    for count, (record, outcome) in enumerate(
-        zip(records, map_in_order(one, records, workers=workers), strict=True), 1
-    ):
-        try:
-            if isinstance(outcome, DataError):
-                raise outcome
-            original_id, data = outcome
-            name = output_name(original_id, ".png")
-            if name in result.names:  # Of a.jpg and a.png, one keeps both suffixes.
-                name = f"{original_id}.png"
-            write_atomically(dst / name, data)
-            result.names.append(name)
-        except DataError as error:
-            result.failures[record["id"]] = str(error)
-        if progress:
-            progress(count, len(records))
+    one = functools.partial(_restore_one, load, head["settings"], key, MemoryShare())
+    # Read a second time rather than kept in memory: sealed records are large.
+    records = (record for record, _ in manifest.read(src / manifest.NAME, {})[2])
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(dst))
+        files = map_in_order(
+            one, itertools.islice(records, len(originals)), workers=workers
+        )
+        stack.callback(files.close)
+        tidied = set()
+        for count, ((id, original), data) in enumerate(
+            zip(originals.items(), files, strict=True), 1
+        ):
+            try:
+                if isinstance(data, DataError):
+                    raise data
+                assert original is not None  # Where it is, the record did not open.
+                name = (
+                    f"{original}.png"
+                    if original in taken
+                    else output_name(original, ".png")
+                )
+                folder = (dst / name).parent
+                if folder not in tidied:
+                    remove_leftovers(folder)
+                    tidied.add(folder)
+                write_atomically(dst / name, data)
+                result.names.append(name)
+            except WriteError:
+                raise
+            except DataError as error:
+                result.failures[id] = str(error)
+            if progress:
+                progress(count, len(originals))
     return result
+
+
+def _originals(key: SecretKey, entries: manifest.Records) -> dict[str, str | None]:
+    """Returns the sealed names by published id, None where the record is damaged."""
+    originals = {}
+    for record, _ in entries:
+        originals[record["id"]] = None
+        with contextlib.suppress(DataError):
+            originals[record["id"]] = manifest.original_id(key, record)
+    return originals
 
 
 def _loader(
@@ -113,7 +148,10 @@ def _loader(
 
     def load_file(id):
         output_name(id, "")  # Refuses ids that lead out of the folder.
-        return decode(src / id, max_pixels=max_pixels).image
+        path = src / id
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is no file: get the published file anew")
+        return decode(path, max_pixels=max_pixels).image
 
     return load_file
 
@@ -122,19 +160,34 @@ def _restore_one(
     load: Callable[[str], np.ndarray],
     settings: dict[str, Any],
     key: SecretKey,
+    memory: MemoryShare,
     record: dict[str, Any],
-) -> tuple[str, bytes] | DataError:
-    """Returns the original id and the PNG file, or what went wrong."""
+) -> bytes | DataError:
+    """Returns the restored image as a PNG file, or what went wrong."""
     id = record["id"]
     try:
-        sealed = manifest.unseal(key, id, record.get("sealed", ""))
-        pixels = as_mode(load(id), sealed.mode)
-        original = restore_image(pixels, sealed, settings, key)
+        sealed = manifest.unseal(key, record)
+        published = load(id)
+        with memory.of(published.size):
+            original = _original(published, sealed, settings, key)
         if original is None:
             raise DataError(
                 f"{id} was changed after mixing (re-encoded, edited or swapped), so "
                 "its pixels cannot be put back: get the published file anew"
             )
-        return sealed.id, encode(original, "png")
+        return encode(original, "png")
     except DataError as error:
         return error
+    except (MemoryError, jax.errors.JaxRuntimeError):
+        return DataError(f"{id} is too large for this machine's memory: use another")
+
+
+def _original(
+    published: np.ndarray, sealed: manifest.Sealed, settings: dict[str, Any], key
+) -> np.ndarray | None:
+    """Returns the original pixels, or None if the published ones were changed."""
+    try:
+        mixed = as_mode(published, sealed.mode)
+    except DataError:
+        return None
+    return restore_image(mixed, sealed, settings, key)

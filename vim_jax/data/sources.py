@@ -43,8 +43,24 @@ def open_source(
         if name.startswith(_EMBEDDED):
             return embedded(name.removeprefix(_EMBEDDED))
         return folder(name, max_pixels=max_pixels)
+    if os.path.isfile(name):
+        raise DataError(f"{name} is a file: give the folder that it lies in")
     if _looks_like_a_path(name) and not os.path.isdir(name):
         raise DataError(f"folder {name} does not exist: check the path")
+    try:
+        return _data_set(name, split, data_dir, max_pixels)
+    except DataError as error:
+        if data_dir is None and not os.path.isdir(name):
+            raise DataError(f"there is no folder {name}, and {error}") from error
+        raise
+
+
+def _data_set(
+    name: str,
+    split: str | None,
+    data_dir: str | os.PathLike[str] | None,
+    max_pixels: int | None,
+) -> LazySource:
     if split is None:
         splits = split_names(name, data_dir)
         if len(splits) != 1:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from vim_jax.data.encode import mode_of
-from vim_jax.data.errors import DataError, brief
+from vim_jax.data.errors import DataError, WriteError, brief
 from vim_jax.data.tfds_library import import_tfds, quiet
 from vim_jax.data.tfds_source import ids_path
-from vim_jax.data.writers import sync_folder, temporary_beside
+from vim_jax.data.writers import locked, make_folder, sync_folder, temporary_beside
 
 NAME = "vim_jax_images"
 VERSION = "1.0.0"
@@ -57,8 +57,9 @@ class TfdsWriter:
           description: what TFDS shows as the description of the data set.
 
         Raises:
-          DataError: if `path` exists or its folder cannot be written to, if label
-            names are repeated, or if TFDS does not work here.
+          DataError: if `path` exists, if label names are repeated, or if TFDS does not
+            work here.
+          WriteError: if its folder cannot be written to.
         """
         self._library = import_tfds()
         self._path = pathlib.Path(path)
@@ -80,10 +81,12 @@ class TfdsWriter:
         self._batch_bytes = 0
         self._folder = temporary_beside(self._path)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._folder.mkdir()
+            make_folder(self._path.parent)
         except OSError as error:
             raise self._cannot_write(error) from error
+        # Tells it from what killed processes left, which may be removed.
+        self._lock = contextlib.ExitStack()
+        self._lock.enter_context(locked(self._folder))
 
     @property
     def folder(self) -> pathlib.Path:
@@ -108,6 +111,7 @@ class TfdsWriter:
             with contextlib.suppress(OSError):
                 if self._folder.exists():
                     shutil.rmtree(self._folder)
+            self._lock.close()
 
     def add(
         self,
@@ -132,6 +136,7 @@ class TfdsWriter:
         Raises:
           DataError: if the image cannot be stored, is of another mode than the first,
             has an id that was used before or a label that has no name.
+          WriteError: if the data set cannot be written, and ever after.
         """
         if self._failure is not None:
             raise self._failure
@@ -243,8 +248,8 @@ class TfdsWriter:
         except Exception as error:
             raise self._cannot_write(error) from error
 
-    def _cannot_write(self, error: Exception) -> DataError:
-        return DataError(
+    def _cannot_write(self, error: Exception) -> WriteError:
+        return WriteError(
             f"data set {self._path} cannot be written ({brief(error)}): choose another "
             "path or make room"
         )

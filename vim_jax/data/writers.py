@@ -2,13 +2,25 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import pathlib
 import secrets
+from collections.abc import Iterator
 
-from vim_jax.data.errors import DataError, brief
+from vim_jax.data.errors import DataError, WriteError, brief
 
 TEMPORARY_PREFIX = ".vim-jax-tmp-"
+
+# What is wrong with a name rather than with the disk: other files may go well.
+_BAD_NAME = (
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EILSEQ,
+    errno.EINVAL,
+    errno.ELOOP,
+)
 
 # What file systems without hard links answer to `link`.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
@@ -25,13 +37,14 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
       data: its content.
 
     Raises:
-      DataError: if the file exists with another content, or cannot be written. A file
-        that has this very content already is left as it is.
+      DataError: if the file exists with another content, or cannot have this name. A
+        file that has this very content already is left as it is.
+      WriteError: if nothing can be written there.
     """
     path = pathlib.Path(path)
     temporary = temporary_beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _write_new(temporary, data)
         try:
             _claim(temporary, path)
@@ -43,7 +56,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
                 ) from None
         sync_folder(path.parent)
     except OSError as error:
-        raise DataError(
+        if error.errno in _BAD_NAME:
+            raise DataError(
+                f"{path} cannot be written ({brief(error)}): rename the image"
+            ) from error
+        raise WriteError(
             f"{path} cannot be written ({brief(error)}): choose another output folder "
             "or make room"
         ) from error
@@ -57,12 +74,81 @@ def temporary_beside(path: pathlib.Path) -> pathlib.Path:
     return path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
 
 
+def remove_leftovers(folder: pathlib.Path, *, below: bool = False) -> None:
+    """Remove what `write_atomically` left in a folder, and below it, when killed."""
+    find = folder.rglob if below else folder.glob
+    for leftover in find(f"{TEMPORARY_PREFIX}*"):
+        if leftover.is_symlink() or not leftover.is_dir():
+            leftover.unlink(missing_ok=True)
+
+
+def make_folder(folder: pathlib.Path) -> None:
+    """Make a folder and those it lies in, so that they outlive a power cut."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            problem = os.strerror(errno.ENOTDIR)
+            raise NotADirectoryError(errno.ENOTDIR, problem, str(folder)) from None
+        sync_folder(folder.parent)
+
+
 def sync_folder(folder: pathlib.Path) -> None:
     """Bring the names in a folder to the disk, so that they outlive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems have nothing to sync in a folder.
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
     finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+    """Hold the lock on a folder, which is made if need be.
+
+    It is the operating system's lock on the folder itself: there is no lock file, and
+    the lock ends with the process, however that ends.
+
+    Raises:
+      DataError: if another process holds it.
+      WriteError: if the folder cannot be made or locked.
+    """
+    try:
+        descriptor = _lock(folder)
+    except BlockingIOError:
+        raise DataError(
+            f"{folder} is being written to by another vim-jax: wait for it to end"
+        ) from None
+    except OSError as error:
+        raise WriteError(
+            f"{folder} cannot be written to ({brief(error)}): choose another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(folder: pathlib.Path) -> int:
+    """Return a descriptor of a folder, which is locked until that is closed."""
+    while True:
+        make_folder(folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another process may have removed the folder just before.
+            if folder.exists() and os.path.samestat(
+                os.fstat(descriptor), folder.stat()
+            ):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 
