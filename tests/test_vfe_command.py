@@ -1,0 +1,96 @@
+"""`vim-jax vfe`: tables, JSON lines and what is wrong with a file."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+from folders import complaints, photograph, photographs, run_command, save
+
+import vim_jax
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Tests run in a folder with photographs in `src`."""
+    photographs(tmp_path / "src")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+@pytest.fixture
+def call(capsys):
+    return functools.partial(run_command, capsys)
+
+
+def test_vfe_as_a_table(call):
+    code, out, err = call("vfe", "src/cats/1.png", "src/dogs/0.png")
+    assert (code, err) == (0, "")
+    for word in ("VFE", "max VFE", "VFE / max", "Geary's C", "src/cats/1.png"):
+        assert word in out
+
+
+def test_vfe_as_json(call):
+    code, out, _ = call(
+        "vfe", "src/cats/1.png", "src/dogs/0.png", "--region-size", "4", "--json"
+    )
+    assert code == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["image"] for row in rows] == ["src/cats/1.png", "src/dogs/0.png"]
+    image = photograph(seed=1)
+    assert rows[0]["vfe"] == pytest.approx(float(vim_jax.vfe(image)))
+    assert rows[0]["max_vfe"] == pytest.approx(float(vim_jax.max_vfe(image)))
+    assert rows[0]["ratio"] == pytest.approx(rows[0]["vfe"] / rows[0]["max_vfe"])
+    assert rows[0]["gearys_c"] == pytest.approx(float(vim_jax.gearys_c(image)))
+    assert rows[0]["expected_vfe"] > rows[0]["vfe"]
+
+
+def test_vfe_level_against_the_original(call):
+    call("mix", "src", "dst", "--level", "0.5", "--key", "my.key")
+    _, out, _ = call(
+        "vfe", "dst/cats/1.png", "src/cats/1.png", "--original", "src/cats/1.png",
+        "--json",
+    )  # fmt: skip
+    mixed, plain = (json.loads(line)["level"] for line in out.splitlines())
+    assert mixed == pytest.approx(0.5, abs=0.15)
+    assert plain == 0
+
+
+def test_vfe_of_flat_and_single_pixels_has_no_ratio(call, folder):
+    save(folder / "flat.png", np.full((16, 24, 3), 5, np.uint8))
+    save(folder / "one.png", np.full((1, 1), 5, np.uint8))
+    code, out, _ = call(
+        "vfe", "flat.png", "one.png", "--original", "flat.png", "--json"
+    )
+    assert code == 0
+    for line in out.splitlines():
+        row = json.loads(line)
+        assert row["vfe"] == 0
+        assert row["ratio"] is row["gearys_c"] is row["level"] is None
+    assert call("vfe", "flat.png")[0] == 0
+
+
+def test_vfe_names_bad_images_and_measures_the_rest(call, folder):
+    (folder / "[red]bad.png").write_bytes(b"")
+    save(folder / "[/b]good.png", photograph())
+    code, out, err = call("vfe", "[red]bad.png", "none.png", "[/b]good.png")
+    assert code == 1
+    assert "[/b]good.png" in out
+    assert len(complaints(err)) == 2
+    assert "[red]bad.png is empty" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "no image given"),
+        (["src/cats/1.png", "--region-size", "0"], "--region-size 0 is not"),
+        (["src/cats/1.png", "--original", "none.png"], "none.png does not exist"),
+        (["src/cats/1.png", "--plot", "src/cats/1.png"], "exists: choose another"),
+    ],
+)
+def test_vfe_usage_errors(call, arguments, words):
+    code, _, err = call("vfe", *arguments)
+    assert code == 2
+    assert words in complaints(err)[0]
