@@ -1,5 +1,6 @@
 """Secret keys, the image keys derived from them, and key files."""
 
+import contextlib
 import dataclasses
 import hashlib
 import hmac
@@ -127,8 +128,18 @@ class SecretKey:
             written.
         """
         path = pathlib.Path(path)
+        # Written in full under another name first: a killed run must not leave half a
+        # key file behind, which later runs could neither load nor replace.
+        temporary = path.parent / f".vim-jax-tmp-{secrets.token_hex(16)}"
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(handle, "wb") as file:
+                os.fchmod(file.fileno(), 0o600)  # Whatever the umask says.
+                file.write(_Hidden(f"{_HEADER}\n{self._secret.hex()}\n".encode()))
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(temporary, path)  # Fails if the name is taken, like O_EXCL.
+            _sync_folder(path.parent)
         except FileExistsError:
             raise KeyFileError(
                 f"key file {path} exists and is never overwritten: choose another "
@@ -138,22 +149,9 @@ class SecretKey:
             raise KeyFileError(
                 f"key file {path} cannot be written: {error.strerror}."
             ) from None
-        try:
-            with open(handle, "wb") as file:
-                os.fchmod(file.fileno(), 0o600)  # Whatever the umask says.
-                file.write(_Hidden(f"{_HEADER}\n{self._secret.hex()}\n".encode()))
-                file.flush()
-                os.fsync(file.fileno())
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise KeyFileError(
-                f"key file {path} cannot be written: {error.strerror}."
-            ) from None
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     @property
     def fingerprint(self) -> str:
@@ -264,6 +262,14 @@ def _keystream(seed: bytes, length: int) -> np.ndarray:
     written = encryptor.update_into(stream.data, stream.data)
     assert written == length
     return stream.view("<u4")
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _parse(content: bytes) -> _Hidden | None:
