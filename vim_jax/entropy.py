@@ -4,10 +4,10 @@ Computed on the host, in NumPy: it is reported, not trained on.
 """
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int, Int32
 from scipy.special import gammaln
 
-from vim_jax._types import Channels, Image, check_channels, with_channel_axis
+from vim_jax._types import AnyArray, Channels, Image, check_channels, with_channel_axis
 from vim_jax.regions import PlanOrSize, as_plan
 
 
@@ -50,6 +50,11 @@ def arrangement_bits(
     bits, sizes = _bits(np.repeat(region, c), values.reshape(-1), kinds)
     bits[sizes == c] = 0  # A region of one pixel keeps its colour.
     return bits
+
+
+def region_areas(size: Int32[AnyArray, "h w"]) -> Int[np.ndarray, " regions"]:
+    """Returns the pixels of each region of a plan, in the order of their bits."""
+    return np.bincount(_region_numbers(np.asarray(size)))
 
 
 def _region_numbers(size: np.ndarray) -> np.ndarray:

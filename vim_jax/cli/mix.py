@@ -118,9 +118,9 @@ def mix(
     weak = sum(r["bits_per_region"]["median"] < _ENOUGH_BITS for r in report.records)
     if weak:
         warn(
-            f"in {weak} of {len(report.records)} images the median region has fewer "
-            f"than {_ENOUGH_BITS} bits of arrangements; such regions can be put back "
-            "one by one without the key. Larger regions have more."
+            f"in {weak} of {len(report.records)} images the median shuffled region has "
+            f"fewer than {_ENOUGH_BITS} bits of arrangements; such regions can be put "
+            "back one by one without the key. Larger regions have more."
         )
     if discard_key and report.records:
         say("The key is gone: nobody, you included, can restore these images.")
@@ -198,7 +198,7 @@ def _summarise(report, dst: pathlib.Path) -> None:
         table.add_row("VFE before, median", f"{median('vfe'):,.1f}")
         table.add_row("VFE after, median", f"{median('vfe_after'):,.1f}")
         table.add_row("pixels left in place, median", f"{median('left_in_place'):.0%}")
-        table.add_row("bits of a region, median", f"{np.median(bits):,.0f}")
+        table.add_row("bits of a shuffled region, median", f"{np.median(bits):,.0f}")
     out.print(table)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from vim_jax.data.example import Example
 from vim_jax.data.manifest import Sealed, seal
-from vim_jax.entropy import arrangement_bits
+from vim_jax.entropy import arrangement_bits, region_areas
 from vim_jax.keys import SecretKey
 from vim_jax.keystream import Key
 from vim_jax.mixer import VisualMixer
@@ -116,6 +116,9 @@ def mix_example(
     mixed, plan = mix_pixels(mixer, image_key, example.image)
     original = as_grey_levels(example.image)
     bits = arrangement_bits(example.image, plan, channels=mixer.channels)
+    # Regions of one pixel are not shuffled: `left_in_place` speaks of them.
+    areas = region_areas(plan.size)
+    bits = bits.reshape(len(areas), -1)[areas > 1]
     unchanged = np.array_equal(mixed, example.image)
     record: dict[str, Any] = {
         "id": published_id,
@@ -132,8 +135,8 @@ def mix_example(
     record["left_in_place"] = _rounded(np.mean(np.asarray(plan.size) == 1))
     record["vfe_after"] = _rounded(vfe(as_grey_levels(mixed)))
     record["bits_per_region"] = {
-        "minimum": _rounded(bits.min()),
-        "median": _rounded(np.median(bits)),
+        "minimum": _rounded(bits.min() if bits.size else 0),
+        "median": _rounded(np.median(bits) if bits.size else 0),
     }
     if unchanged:
         record["unchanged"] = True

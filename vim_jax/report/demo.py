@@ -4,6 +4,7 @@ Everything it shows is computed when it runs, from images that come with scikit-
 and scikit-learn, and is written as JSON beside the report.
 """
 
+import itertools
 import json
 import pathlib
 import platform
@@ -51,6 +52,7 @@ _NETWORKS: dict[str, dict[str, Any]] = {
     },
     "ResNet": {"model": "resnet8"},
 }
+_OPTIMIZERS = {"ST-Adam": "st_adam", "Adam": "adam"}
 _EPOCHS = 25
 _LEARNING_RATE = 2e-3
 
@@ -234,47 +236,26 @@ def _train_all() -> dict[str, Any]:
     sets = train_test_arrays("embedded:digits")
     key = jax.random.key(_SEED)
     mixer = vim_jax.VisualMixer(region_size=_REGION_SIZE)
-    mixed_train = mix_array(mixer, jax.random.fold_in(key, 0), sets.train.images)
-    mixed_test = mix_array(mixer, jax.random.fold_in(key, 1), sets.test.images)
     train_images = {
         "plain": sets.train.images,
-        "mixed": mixed_train,
+        "mixed": mix_array(mixer, jax.random.fold_in(key, 0), sets.train.images),
         "thumbnails": _thumbnails(sets.train.images),
     }
-    test_sets = {
-        "plain": (sets.test.images, sets.test.labels),
-        "mixed": (mixed_test, sets.test.labels),
-        "thumbnail": (_thumbnails(sets.test.images), sets.test.labels),
+    test_images = {
+        "plain": sets.test.images,
+        "mixed": mix_array(mixer, jax.random.fold_in(key, 1), sets.test.images),
+        "thumbnail": _thumbnails(sets.test.images),
     }
-    networks: dict[str, Any] = {}
-    for network, options in _NETWORKS.items():
-        runs: dict[str, Any] = {}
-        for data, images in train_images.items():
-            runs[data] = {}
-            for name, optimizer in (("ST-Adam", "st_adam"), ("Adam", "adam")):
-                if data == "thumbnails" and optimizer != "st_adam":
-                    continue
-                config = TrainConfig(
-                    **options,
-                    epochs=_EPOCHS,
-                    learning_rate=_LEARNING_RATE,
-                    batch_size=64,
-                    optimizer=optimizer,
-                    seed=_SEED,
-                )
-                labelled = images, sets.train.labels
-                history = train(config, labelled, test_sets, progress=False)
-                runs[data][name] = {
-                    "losses": [epoch["train_loss"] for epoch in history.epochs],
-                    **{
-                        f"{t}_accuracy": history.final[f"{t}_accuracy"]
-                        for t in test_sets
-                    },
-                    "seconds": round(sum(e["seconds"] for e in history.epochs), 2),
-                }
-                accuracy = runs[data][name]["plain_accuracy"]
-                say(f"  {network}, {data} digits, {name}: {accuracy:.1%} on plain ones")
-        networks[network] = runs
+    test_sets = {name: (x, sets.test.labels) for name, x in test_images.items()}
+    networks: dict[str, Any] = {network: {} for network in _NETWORKS}
+    for network, (data, images) in itertools.product(networks, train_images.items()):
+        networks[network][data] = {
+            name: _train(network, optimizer, (images, sets.train.labels), test_sets)
+            for name, optimizer in _OPTIMIZERS.items()
+            if data != "thumbnails" or optimizer == "st_adam"
+        }
+        accuracy = networks[network][data]["ST-Adam"]["plain_accuracy"]
+        say(f"  {network} trained on {data} digits: {accuracy:.1%} on plain ones")
     return {
         "networks": networks,
         "epochs": _EPOCHS,
@@ -282,6 +263,25 @@ def _train_all() -> dict[str, Any]:
         "test_images": len(sets.test.labels),
         "region_size": _REGION_SIZE,
         "learning_rate": _LEARNING_RATE,
+    }
+
+
+def _train(network: str, optimizer: Any, train_set, test_sets) -> dict[str, Any]:
+    """Trains one network; returns its losses, accuracies and seconds."""
+    config = TrainConfig(
+        **_NETWORKS[network],
+        optimizer=optimizer,
+        epochs=_EPOCHS,
+        learning_rate=_LEARNING_RATE,
+        batch_size=64,
+        seed=_SEED,
+    )
+    history = train(config, train_set, test_sets, progress=False)
+    accuracies = (f"{name}_accuracy" for name in test_sets)
+    return {
+        "losses": [epoch["train_loss"] for epoch in history.epochs],
+        **{name: history.final[name] for name in accuracies},
+        "seconds": round(sum(epoch["seconds"] for epoch in history.epochs), 2),
     }
 
 
