@@ -312,7 +312,9 @@ def test_warnings_and_notes(call, folder):
     code, out, err = call(*MIX)
     assert code == 0
     assert "1 came out unchanged: nothing in them moves: flat.png." in out
-    assert "warning: in 5 of 5 images the median region has fewer than 128" in err
+    assert (
+        "warning: in 5 of 5 images the median shuffled region has fewer than 128" in err
+    )
     code, out, err = call(*MIX[:2], "large", "--region-size", "entire", *MIX[5:])
     assert "warning: in 1 of 5 images" in err
 

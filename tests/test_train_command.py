@@ -7,7 +7,7 @@ import pytest
 from vim_jax.cli import main
 
 
-def _run(*arguments: str) -> int:
+def _run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as exit_info:
         main(["train", *map(str, arguments)])
     assert isinstance(exit_info.value.code, int)
