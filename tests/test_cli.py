@@ -261,8 +261,8 @@ def test_unreachable_targets_name_the_options(call, folder):
     code, _, err = call("mix", "boards", "dst", "--level", "0.5", "--key", "my.key")
     assert code == 1
     (sentence,) = complaints(err)
-    assert "a.png: --level 0.5 means nothing for this image" in sentence
-    assert "Use --clip" in sentence
+    assert "a.png: level=0.5 means nothing for this image" in sentence
+    assert "clip=True" in sentence
 
 
 def test_arguments_of_the_library_become_options():
@@ -283,7 +283,7 @@ def test_arguments_of_the_library_become_options():
 def test_large_image_names_the_option(call):
     code, _, err = call(*MIX, "--max-pixels", "100")
     assert code == 1
-    assert "--max-pixels 384 or more" in complaints(err)[0]
+    assert "max_pixels=384 or more" in complaints(err)[0]
 
 
 def test_discarded_key(call, folder):
@@ -309,14 +309,12 @@ def test_renamed_images(call, folder):
 
 def test_warnings_and_notes(call, folder):
     save(folder / "src/flat.png", np.full((16, 24, 3), 5, np.uint8))
-    code, out, err = call(*MIX)
+    code, _, err = call(*MIX)
     assert code == 0
-    assert "1 came out unchanged: nothing in them moves: flat.png." in out
-    assert (
-        "warning: in 5 of 5 images the median shuffled region has fewer than 128" in err
-    )
-    code, out, err = call(*MIX[:2], "large", "--region-size", "entire", *MIX[5:])
-    assert "warning: in 1 of 5 images" in err
+    assert "warning: flat.png came out unchanged" in err
+    assert "warning: 5 of 5 images have shuffled regions with fewer than 128" in err
+    code, _, err = call(*MIX[:2], "large", "--region-size", "entire", *MIX[5:])
+    assert "warning: 1 of 5 images have shuffled regions" in err
 
 
 def test_conversions_are_said(call, folder):
@@ -324,7 +322,7 @@ def test_conversions_are_said(call, folder):
 
     Image.fromarray(photograph()).convert("P").save(folder / "src/palette.png")
     _, out, _ = call(*MIX)
-    assert "1 changed while reading: palette.png (converted from a palette to" in out
+    assert "palette.png: converted from a palette to RGB." in out
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])

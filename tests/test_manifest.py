@@ -1,10 +1,15 @@
 """The manifest: what anyone may read, what is sealed, and what damage does."""
 
+import base64
+import hmac
 import json
 import re
+import zlib
 
 import numpy as np
 import pytest
+import reference
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from folders import is_sentence, photographs, tree
 
 from vim_jax import SecretKey, VisualMixer
@@ -49,6 +54,33 @@ def test_sealed_record_opens_with_its_key_and_id():
     np.testing.assert_array_equal(opened.nonce, SEALED.nonce)
     np.testing.assert_array_equal(opened.size, SEALED.size)
     assert manifest.original_id(KEY, record("1.png", sealed=text)) == "Jane Doe.jpg"
+
+
+def test_sealed_record_opens_by_the_document_alone():
+    """As docs/manifest.md says, with nothing of vim_jax but the sealed text."""
+    secret = bytes(range(32))
+    sizes = np.array([[2, 2, 1], [2, 2, 4]], np.int32)
+    sealed = manifest.Sealed("a.jpg", ".jpg", "RGB", np.arange(8, dtype="<u4"), sizes)
+    text = manifest.seal(SecretKey(secret), "a.png", sealed)
+
+    data, subkey = base64.b64decode(text), reference.subkey(secret, "manifest")
+    tag, body = data[:32], data[32:]
+    seed = hmac.digest(subkey, b"key" + tag, "sha256")
+    message = ChaCha20Poly1305(seed).decrypt(bytes(12), body, b"a.png")
+    framed = (5).to_bytes(8, "little") + b"a.png" + message
+    assert tag == hmac.digest(subkey, b"tag" + framed, "sha256")
+    assert len(message) == 4096
+    content = json.loads(message)
+    plan = zlib.decompress(base64.b64decode(content.pop("plan")))
+    assert np.frombuffer(plan, "<u4").reshape(content.pop("shape")).tolist() == (
+        sizes.tolist()
+    )
+    assert content == {
+        "id": "a.jpg",
+        "suffix": ".jpg",
+        "mode": "RGB",
+        "nonce": np.arange(8, dtype="<u4").tobytes().hex(),
+    }
 
 
 def test_sealed_record_opens_for_nobody_else():

@@ -68,7 +68,7 @@ def test_another_run_in_the_folder_is_refused(tmp_path, capsys):
             ],
             "region-size",
         ),
-        (["--data", "embedded:digits"], "out"),
+        (["--out", "run"], "data"),
     ],
 )
 def test_usage_errors_name_the_option(arguments, named, tmp_path, capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """Array types and the checks every public image function starts with."""
 
+import math
 from typing import Literal, TypeAlias, get_args
 
 import jax
@@ -43,6 +44,10 @@ def with_channel_axis(image: Shaped[AnyArray, "h w *c"]) -> Shaped[jax.Array, "h
             f"image has shape {shape}: pass one image as (h, w) or (h, w, c) with "
             "at least one pixel, and batches through jax.vmap."
         )
+    if math.prod(shape) >= 2**31:
+        raise ValueError(
+            f"image has {math.prod(shape)} values, the limit is {2**31 - 1}: cut it."
+        )
     return jnp.asarray(image).reshape(*shape[:2], -1)
 
 
@@ -71,10 +76,16 @@ def as_pixels(image: Pixels) -> Shaped[jax.Array, "h w c"]:
             f"image has dtype {pixels.dtype}: pass uint8, or a float image in [0, 1] "
             "(16-bit images: divide by 65535)."
         )
+    values = concrete(pixels) if pixels.dtype != jnp.uint8 else None
+    if values is not None and not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError(
+            f"image has values from {values.min()} to {values.max()}: scale float "
+            "images to [0, 1]."
+        )
     return pixels
 
 
-def concrete(x: jax.Array) -> np.ndarray | None:
+def concrete(x: AnyArray) -> np.ndarray | None:
     """Returns the value of `x`, or None where `jit` or `vmap` traces it."""
     try:
         return np.asarray(x)

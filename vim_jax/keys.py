@@ -1,6 +1,5 @@
 """Secret keys, the image keys derived from them, and key files."""
 
-import contextlib
 import dataclasses
 import hashlib
 import hmac
@@ -80,7 +79,8 @@ class SecretKey:
 
     def __init__(self, secret: bytes):
         """Wraps 32 secret bytes; use `generate` or `load` rather than this."""
-        secret = _Hidden(secret)
+        # `bytes(32)` would be 32 zeros: only bytes are taken for bytes.
+        secret = _Hidden(secret) if isinstance(secret, bytes) else _Hidden()
         if len(secret) != 32:
             raise ValueError("a secret key has 32 bytes: use SecretKey.generate().")
         self._secret = secret
@@ -128,18 +128,8 @@ class SecretKey:
             written.
         """
         path = pathlib.Path(path)
-        # Written in full under another name first: a killed run must not leave half a
-        # key file behind, which later runs could neither load nor replace.
-        temporary = path.parent / f".vim-jax-tmp-{secrets.token_hex(16)}"
         try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(handle, "wb") as file:
-                os.fchmod(file.fileno(), 0o600)  # Whatever the umask says.
-                file.write(_Hidden(f"{_HEADER}\n{self._secret.hex()}\n".encode()))
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)  # Fails if the name is taken, like O_EXCL.
-            _sync_folder(path.parent)
+            _write_private(path, _Hidden(f"{_HEADER}\n{self._secret.hex()}\n".encode()))
         except FileExistsError:
             raise KeyFileError(
                 f"key file {path} exists and is never overwritten: choose another "
@@ -149,9 +139,6 @@ class SecretKey:
             raise KeyFileError(
                 f"key file {path} cannot be written: {error.strerror}."
             ) from None
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
 
     @property
     def fingerprint(self) -> str:
@@ -199,8 +186,9 @@ class SecretKey:
     def encrypt(self, message: bytes, *, associated: bytes) -> bytes:
         """Returns `message` encrypted and authenticated with `associated`.
 
-        Deterministic, so that a repeated run writes the same bytes: the message's own
-        HMAC is the nonce, and two messages never share one.
+        Deterministic, so that a repeated run writes the same bytes: each message is
+        encrypted with a key of its own, derived from its HMAC, and so with nonce 0. Who
+        sees two results can tell whether message and `associated` are the same.
         """
         subkey = self._subkey("manifest")
         framed = len(associated).to_bytes(8, "little") + associated + message
@@ -264,12 +252,41 @@ def _keystream(seed: bytes, length: int) -> np.ndarray:
     return stream.view("<u4")
 
 
-def _sync_folder(folder: pathlib.Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _write_private(path: pathlib.Path, content: bytes) -> None:
+    """Writes a new file of mode 0600, and syncs it and its name.
+
+    Where the system allows it, the file has no name until it is complete: a killed run
+    leaves neither half a key, which could not be loaded or replaced, nor a copy of one.
+
+    Raises:
+      FileExistsError: if the name is taken.
+      OSError: if the file cannot be written; then there is none.
+    """
     try:
-        os.fsync(handle)
+        handle = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o600)
+        named = False
+    except (AttributeError, OSError):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        named = True
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        with open(handle, "wb") as file:
+            os.fchmod(file.fileno(), 0o600)  # Whatever the umask says.
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            if not named:
+                # Only given a folder does Python ask Linux to follow the link.
+                source = f"/proc/self/fd/{file.fileno()}"
+                os.link(source, path, src_dir_fd=folder)
+                named = True
+        os.fsync(folder)
+    except OSError:
+        if named:
+            path.unlink(missing_ok=True)
+        raise
     finally:
-        os.close(handle)
+        os.close(folder)
 
 
 def _parse(content: bytes) -> _Hidden | None:

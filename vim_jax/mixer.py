@@ -181,7 +181,12 @@ class VisualMixer:
     def _keys(self, key, batch, ids) -> jax.Array | ImageKey:
         """Returns one key an image: PRNG key data `b k`, or a stacked image key."""
         if isinstance(key, SecretKey):
-            pixels = np.asarray(batch)
+            pixels = concrete(batch)
+            if pixels is None:
+                raise ValueError(
+                    "key is a SecretKey, which works on the host: call the mixer "
+                    "outside jit, or pass image keys to shuffle."
+                )
             names = _names(batch, ids)
             return _stack(
                 [key.for_image(*pair) for pair in zip(names, pixels, strict=True)]
@@ -203,10 +208,12 @@ def _fold_each(key: jax.Array, count: int) -> jax.Array:
 
 def _check_batch(batch: AnyArray) -> None:
     shape = np.shape(batch)
-    if len(shape) not in (3, 4) or 0 in shape:
+    # Three axes, the last of 4 or less: an image (h, w, c) rather than a grey batch.
+    if len(shape) not in (3, 4) or 0 in shape or (len(shape) == 3 and shape[2] <= 4):
         raise ValueError(
             f"batch has shape {shape}: pass images as (b, h, w) or (b, h, w, c), at "
-            "least one; a single image as image[None]."
+            "least one; a single image as image[None]; grey images of up to 4 pixels "
+            "width as (b, h, w, 1)."
         )
     check_dtype(batch)
 

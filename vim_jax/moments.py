@@ -18,6 +18,8 @@ import jax.numpy as jnp
 from vim_jax._types import Channels, Pixels, as_pixels
 from vim_jax.regions import Regions
 
+_LARGEST = 300_000_000
+
 ENERGY_UNIT = 1 / 65536
 """One unit of energy, in squared grey levels."""
 
@@ -38,8 +40,17 @@ def exact(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 @exact
 def fixed_point(image: Pixels) -> jax.Array:
-    """Returns a uint8 image, or a float image in [0, 1], as int64 `h w c`."""
+    """Returns a uint8 image, or a float image in [0, 1], as int64 `h w c`.
+
+    Raises:
+      ValueError: on an image so large that sums would not fit 64 bits.
+    """
     pixels = as_pixels(image)
+    if pixels.size > _LARGEST:
+        raise ValueError(
+            f"image has {pixels.size:,} values, expected VFE and plans take up to "
+            f"{_LARGEST:,}: cut it, or choose a region size."
+        )
     if pixels.dtype == jnp.uint8:
         return pixels.astype(jnp.int64) * 256
     return jnp.round(pixels.astype(jnp.float32) * 65280.0).astype(jnp.int64)

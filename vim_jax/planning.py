@@ -30,6 +30,7 @@ from vim_jax.quadtree import quadtree
 from vim_jax.regions import RegionPlan, check_region_size, regions_of
 
 _LEVEL_BITS = 20
+_VFE_LIMIT = 2.0**18
 _ROUNDS = 3
 
 
@@ -73,8 +74,8 @@ def plan_regions(
       ValueError: unless exactly one valid target is given.
       TargetError: if the target is out of reach and `clip` is False: below the VFE of
         the image or above what its largest regions give, or for an image that shuffling
-        makes smoother (a checkerboard). Inside `jit` nothing is raised: look at
-        `reached`.
+        makes smoother (a checkerboard). Inside `jit` and `vmap` nothing is raised:
+        look at `reached`.
 
     References:
       The paper chooses regions "according to the desired VFE" and gives no more
@@ -86,8 +87,12 @@ def plan_regions(
     if target_vfe is None:
         goal = round((level or 0.0) * 2**_LEVEL_BITS)
     else:
-        goal = round(float(target_vfe) / scale * pixels.size / ENERGY_UNIT)
-    high, low = divmod(min(goal, 2**63 - 1), 2**32)
+        if not 0 < scale < float("inf"):
+            raise ValueError(f"scale={scale!r} is no factor: use a number above 0.")
+        # No image has a VFE above the limit, and in its units all sums fit 64 bits.
+        vfe = min(float(target_vfe) / scale, _VFE_LIMIT)
+        goal = round(vfe * pixels.size / ENERGY_UNIT)
+    high, low = divmod(goal, 2**32)
     goal_words = np.array([high, low], np.uint32)
     plan, reach = _plan(
         pixels, goal_words, level is not None, max_region, channels, scale

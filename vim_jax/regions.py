@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vim_jax._types import AnyArray
+from vim_jax._types import AnyArray, concrete
 
 RegionSize: TypeAlias = int | Literal["entire"]
 """Side of the regions in pixels; `"entire"` makes the image one region."""
@@ -25,8 +25,9 @@ class RegionPlan:
 
     Attributes:
       size: int32 `h w`, the region size in pixels of each pixel's region, 1 or more.
-      expected_vfe: float32 scalar, VFE to be expected after shuffling, in squared
-        grey levels per pixel; None if no image was looked at (`uniform_plan`).
+      expected_vfe: float32 scalar, VFE to be expected after shuffling, regions not
+        scrambled, in squared grey levels per pixel; None if no image was looked at
+        (`uniform_plan`).
       reached: bool scalar, whether the target lay within reach; None if there was no
         target.
       nonce: uint32 `8`, public number of the image key that was used, which a
@@ -92,7 +93,8 @@ def as_plan(image_shape: tuple[int, ...], plan_or_size: PlanOrSize) -> RegionPla
     """Returns `plan_or_size` as a plan for images of `image_shape`.
 
     Raises:
-      ValueError: if it is a size below 1 or a plan for images of another shape.
+      ValueError: if it is a size below 1, a plan for images of another shape, or one
+        whose sizes do not fit together.
     """
     if not isinstance(plan_or_size, RegionPlan):
         return uniform_plan(image_shape, plan_or_size)
@@ -102,7 +104,28 @@ def as_plan(image_shape: tuple[int, ...], plan_or_size: PlanOrSize) -> RegionPla
             f"pixels, the image has {tuple(image_shape[:2])}: plan it for this shape."
         )
     size = jnp.asarray(plan_or_size.size, jnp.int32)
+    _check_sizes(size)
     return dataclasses.replace(plan_or_size, size=size)
+
+
+def _check_sizes(size: jax.Array) -> None:
+    """Raises ValueError on sizes that do not divide an image into regions.
+
+    Inside `jit` and `vmap` they are not known, and taken to be valid.
+    """
+    sizes = concrete(size)
+    if sizes is None:
+        return
+    h, w = sizes.shape
+    if sizes.min() >= 1:
+        top = np.arange(h)[:, None] // sizes * sizes
+        left = np.arange(w)[None, :] // sizes * sizes
+        if np.array_equal(sizes[top, left], sizes):
+            return
+    raise ValueError(
+        "plan_or_size is a plan whose sizes do not fit together: each must be 1 or "
+        "more, and the same all over its region. Use uniform_plan or plan_regions."
+    )
 
 
 def check_region_size(name: str, size: object) -> None:

@@ -44,9 +44,10 @@ def shuffle(
       The mixed image, of the shape and dtype of `image`.
 
     Guarantees:
-      * Every arrangement of a region is equally likely, up to ties of 32-bit words
-        (a bias below n*n / 2**33 for n values), and independent of other regions,
-        channels and keys; each region and channel costs 32 keystream bits a value.
+      * Every arrangement of a region is equally likely, but for ties of 32-bit words,
+        which leave two cells in order (among n cells, n*n / 2**33 pairs on average);
+        and independent of other regions, channels and keys. Each region and channel
+        costs 32 keystream bits a value.
       * Equal key data, image and regions give equal bytes: eager, jitted, vmapped, on
         any device and under any version of JAX. `docs/permutation.md` pins them down.
       * Every region's values stay in the region, so its mean does too: anyone can

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float32
 
-from vim_jax._types import Pixels, as_pixels
+from vim_jax._types import AnyArray, Pixels, as_pixels
+from vim_jax.moments import exact
 from vim_jax.regions import PlanOrSize, as_plan, regions_of
 
 
@@ -27,10 +28,18 @@ def thumbnail(image: Pixels, plan_or_size: PlanOrSize) -> Float32[jax.Array, "h 
       ValueError: on an image that `vfe` refuses, a plan for another shape or a size
         below 1.
     """
-    pixels = as_pixels(image).astype(jnp.float32)
+    pixels = as_pixels(image)
+    size = as_plan(pixels.shape, plan_or_size).size
+    return _region_means(pixels, size).reshape(jnp.shape(image))
+
+
+@exact
+def _region_means(pixels: jax.Array, size: AnyArray) -> jax.Array:
     h, w, c = pixels.shape
-    regions = regions_of(as_plan(pixels.shape, plan_or_size).size)
+    regions = regions_of(size)
     origin = regions.origin.reshape(-1)
-    totals = jax.ops.segment_sum(pixels.reshape(h * w, c), origin, h * w)
-    count = (regions.height * regions.width).reshape(-1, 1).astype(jnp.float32)
-    return (totals[origin] / count).reshape(jnp.shape(image))
+    # In double precision: float32 is off by grey levels over millions of pixels.
+    cells = pixels.reshape(h * w, c).astype(jnp.float64)
+    totals = jax.ops.segment_sum(cells, origin, h * w)
+    count = (regions.height * regions.width).reshape(-1, 1).astype(jnp.float64)
+    return (totals[origin] / count).astype(jnp.float32)

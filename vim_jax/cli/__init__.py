@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import tyro
 
-from vim_jax.cli.console import complain, out
+from vim_jax.cli.console import as_options, complain, out
 
 DONE, FAILED, USAGE, WRONG_KEY, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes, of the process and of the commands."""
@@ -92,8 +92,17 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         complain(str(error))
         return FAILED
     except ValueError as error:
-        complain(str(error))
+        complain(as_options(str(error)))
         return USAGE
+    except (FloatingPointError, RuntimeError) as error:  # What `train` documents.
+        complain(str(error))
+        return FAILED
+    except ModuleNotFoundError as error:
+        complain(
+            f"{error.name} is not installed: install vim_jax with its extra, as in "
+            "`pip install '.[demo]'` in a clone"
+        )
+        return FAILED
     except BrokenPipeError:
         # Nobody reads on, as in `vim-jax vfe ... | head`; exiting must not try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -31,7 +31,7 @@ _NAMED = re.compile(r"(?<![^\s(])(data_dir|max_pixels|max_region)(?=[\s,:]|$)")
 
 
 def as_options(sentence: str) -> str:
-    """Returns a sentence of the library with options in place of arguments."""
+    """Returns a sentence on usage with options in place of arguments."""
 
     def option(match: re.Match[str]) -> str:
         name = match[1].replace("_", "-").replace("fmt", "format")
@@ -54,9 +54,7 @@ def count(n: int, what: str) -> str:
 
 def complain(sentence: str) -> None:
     """Prints an error."""
-    err.print(
-        f"[bold red]vim-jax:[/] {printable(as_options(sentence))}", soft_wrap=True
-    )
+    err.print(f"[bold red]vim-jax:[/] {printable(sentence)}", soft_wrap=True)
 
 
 def warn(sentence: str) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import tyro
 
+from vim_jax.cli.console import say
+
 
 def demo(
     *,
@@ -26,4 +28,5 @@ def demo(
     """
     from vim_jax.report.demo import run
 
-    return run(out, show=open)
+    run(out, show=open, say=say)
+    return 0

@@ -15,7 +15,6 @@ from vim_jax.data.errors import WrongKeyError
 from vim_jax.keys import SecretKey
 
 _ENOUGH_BITS = 128
-_NAMES_SHOWN = 5
 
 
 def mix(
@@ -113,14 +112,19 @@ def mix(
     _summarise(report, dst)
     if source.skipped:
         say(f"{count(len(source.skipped), 'file')} with another suffix left out.")
-    _mention("changed while reading", [f"{k} ({v})" for k, v in report.notes.items()])
-    _mention("came out unchanged: nothing in them moves", report.unchanged)
-    weak = sum(r["bits_per_region"]["median"] < _ENOUGH_BITS for r in report.records)
+    for id, note in report.notes.items():
+        say(f"{id}: {note}.")
+    for id in report.unchanged:
+        warn(f"{id} came out unchanged, since nothing in it moves: it is in clear.")
+    bits = [record["bits_per_region"] for record in report.records]
+    weak = sum(b["minimum"] < _ENOUGH_BITS for b in bits)
+    weaker = sum(b["median"] < _ENOUGH_BITS for b in bits)
     if weak:
         warn(
-            f"in {weak} of {len(report.records)} images the median shuffled region has "
-            f"fewer than {_ENOUGH_BITS} bits of arrangements; such regions can be put "
-            "back one by one without the key. Larger regions have more."
+            f"{weak} of {count(len(bits), 'image')} have shuffled regions with fewer "
+            f"than {_ENOUGH_BITS} bits of arrangements (in {weaker}, most have): such "
+            "regions can be put back one by one without the key. Larger regions, and "
+            "regions with more detail, have more bits."
         )
     if discard_key and report.records:
         say("The key is gone: nobody, you included, can restore these images.")
@@ -194,16 +198,16 @@ def _summarise(report, dst: pathlib.Path) -> None:
         return float(np.median([record[name] for record in report.records]))
 
     if report.records:
-        bits = [record["bits_per_region"]["median"] for record in report.records]
+        bits = [record["bits_per_region"] for record in report.records]
+        median_bits = np.median([b["median"] for b in bits])
         table.add_row("VFE before, median", f"{median('vfe'):,.1f}")
+        table.add_row("VFE expected, median", f"{median('expected_vfe'):,.1f}")
+        if "expected_vfe_scrambled" in report.records[0]:
+            scrambled = f"{median('expected_vfe_scrambled'):,.1f}"
+            table.add_row("VFE expected with regions scrambled", scrambled)
         table.add_row("VFE after, median", f"{median('vfe_after'):,.1f}")
         table.add_row("pixels left in place, median", f"{median('left_in_place'):.0%}")
-        table.add_row("bits of a shuffled region, median", f"{np.median(bits):,.0f}")
+        table.add_row("bits of a shuffled region, median", f"{median_bits:,.0f}")
+        least = min(b["minimum"] for b in bits)
+        table.add_row("bits of a shuffled region, least", f"{least:,.0f}")
     out.print(table)
-
-
-def _mention(what: str, names: list[str]) -> None:
-    if names:
-        shown = ", ".join(names[:_NAMES_SHOWN])
-        more = len(names) - _NAMES_SHOWN
-        say(f"{len(names)} {what}: {shown}{f' and {more} more' if more > 0 else ''}.")

@@ -21,9 +21,12 @@ def train(
         ),
     ],
     out: Annotated[
-        pathlib.Path,
-        tyro.conf.arg(help="Folder for checkpoints and metrics.", metavar="DIR"),
-    ],
+        pathlib.Path | None,
+        tyro.conf.arg(
+            help="Folder for checkpoints and metrics; by default runs/DATA-MODEL.",
+            metavar="DIR",
+        ),
+    ] = None,
     model: Annotated[
         Literal["vit_tiny_patch4", "resnet8", "resnet20_cifar"],
         tyro.conf.arg(help="Architecture."),
@@ -64,14 +67,14 @@ def train(
 
     With --level, --target-vfe or --region-size, the training images are mixed, each
     once, as if they had been published; the network is then tested on plain test
-    images and on mixed ones. Without, it trains on plain images. A test image whose
-    target is out of reach comes as near as it can. Images that are mixed already need
+    images and on mixed ones. Without, it trains on plain images. An image whose target
+    is out of reach comes as near as it can. Images that are mixed already need
     no option: give the folder that `vim-jax mix` wrote.
 
     Run again with the same arguments, an interrupted training goes on.
 
     Examples:
-      vim-jax train --data embedded:digits --out runs/digits --region-size 2
+      vim-jax train --data embedded:digits --model resnet8 --region-size 2
       vim-jax train --data cifar10 --data-dir ~/tensorflow_datasets --out runs/cifar \
 --model vit_tiny_patch4 --patch-encoder sorted --region-size 4 --epochs 20
     """
@@ -81,6 +84,9 @@ def train(
     from vim_jax.data.arrays import train_test_arrays
     from vim_jax.data.batches import mix_array
 
+    if out is None:
+        name = pathlib.Path(data).name.replace(":", "-")
+        out = pathlib.Path("runs", f"{name}-{model}")
     patch = {"patch_size": patch_size, "patch_encoder": patch_encoder}
     config = training.TrainConfig(
         model=model,

@@ -48,7 +48,10 @@ def embedded(name: str) -> LazySource:
 
 
 def _missing(package: str) -> DataError:
-    return DataError(f"{package} is not installed: pip install vim-jax[demo]")
+    return DataError(
+        f"{package} is not installed: install vim_jax with its extra, as in "
+        "`pip install '.[demo]'` in a clone"
+    )
 
 
 def _skimage_data() -> pathlib.Path:

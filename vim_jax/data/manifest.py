@@ -5,7 +5,7 @@ permutation, the settings and the key's fingerprint. Every further line is an im
 the order of publication. Anyone may read them, so what would help an attacker is
 sealed with the secret key: the original name, suffix and mode, the nonce, and the
 plan, which shows where the edges were. There are no times in it: equal runs write
-equal bytes.
+equal bytes. `docs/manifest.md` defines the format.
 """
 
 import base64
@@ -28,6 +28,7 @@ from vim_jax.keys import SecretKey
 from vim_jax.permute import SPEC_VERSION
 
 NAME = "manifest.jsonl"
+VERSION = 1
 
 # Sealed records are padded to a multiple of this, since the compressed length of a
 # plan tells how busy the image was.
@@ -115,6 +116,7 @@ def header(
     """Returns the first line of a manifest; `key` is None where it is discarded."""
     return {
         "format": "vim_jax manifest",
+        "manifest": VERSION,
         "permutation": SPEC_VERSION,
         "settings": dict(settings),
         "key": None if key is None else key.fingerprint,
@@ -163,11 +165,12 @@ def read(
     head = head or {}
     if head.get("format") != "vim_jax manifest":
         raise _damaged(path, 1)
-    if head.get("permutation") != SPEC_VERSION:
-        raise DataError(
-            f"{path} names version {head.get('permutation')!r} of the permutation, "
-            f"this vim-jax has version {SPEC_VERSION}: use the release that made it"
-        )
+    for name, version in (("manifest", VERSION), ("permutation", SPEC_VERSION)):
+        if head.get(name) != version:
+            raise DataError(
+                f"{path} names version {head.get(name)!r} of the {name}, this vim-jax "
+                f"has version {version}: use the release that made it"
+            )
     settings = head.get("settings")
     if (
         not isinstance(settings, dict)

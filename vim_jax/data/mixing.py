@@ -54,7 +54,6 @@ def mix_pixels(
     Raises:
       TargetError: if the target is out of reach for this image.
     """
-    _forget_old_shapes(image.shape)
     plan = mixer.plan(as_grey_levels(image))
     mixed = shuffle(
         key,
@@ -112,6 +111,7 @@ def mix_example(
     Raises:
       TargetError: if the target is out of reach for this image.
     """
+    _forget_old_shapes(example.image.shape)
     image_key = key.for_image(example.id, example.image)
     mixed, plan = mix_pixels(mixer, image_key, example.image)
     original = as_grey_levels(example.image)

@@ -10,6 +10,7 @@ import pathlib
 import platform
 import time
 import webbrowser
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,7 +18,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 import vim_jax
-from vim_jax.cli.console import say
 from vim_jax.data import (
     DataError,
     decode,
@@ -40,6 +40,8 @@ SETTINGS = {
     "level 1": vim_jax.VisualMixer(level=1.0),
     "hierarchical": vim_jax.VisualMixer(region_size=8, scramble_regions=True),
 }
+_OUTPUTS = {"photographs", "restored", "demo.key"}
+_OUTPUTS |= {"results.json", "report.html", "before_after.png"}
 _SIDE = 160
 _SHOWN = ("astronaut", "chelsea", "coffee", "camera")
 _CURVES = ("astronaut", "chelsea", "coffee", "rocket")
@@ -57,28 +59,34 @@ _EPOCHS = 25
 _LEARNING_RATE = 2e-3
 
 
-def run(out: pathlib.Path, *, show: bool = False) -> int:
-    """Runs the demo and returns an exit code.
+def run(
+    out: pathlib.Path, *, show: bool = False, say: Callable[[str], object] = print
+) -> None:
+    """Runs the demo.
 
     Args:
       out: the folder for images, results and report; new, or that of an earlier demo,
         whose files are replaced.
       show: whether to open the report in a browser.
+      say: called with sentences on how far it is.
 
     Raises:
       DataError: if `out` holds something else.
     """
     start = time.perf_counter()
-    out = page.claim(out)
+    out = page.claim(out, _OUTPUTS | {_slug(name) for name in SETTINGS})
     say("Mixing photographs ...")
     photographs = _photographs(out)
     published = _publish_all(out)
     say("Training on digits ...")
-    training = _train_all()
+    training = _train_all(say)
+    gallery = _gallery(out, photographs)
+    findings = page.findings(published, training, gallery)
     results = {
         "command": "vim-jax demo",
         "photographs": published,
         "digits": training,
+        "findings": findings,
         "seed": _SEED,
         "device": f"{jax.devices()[0].device_kind} ({platform.machine()})",
         "versions": {"vim_jax": vim_jax.__version__, "jax": jax.__version__},
@@ -90,7 +98,7 @@ def run(out: pathlib.Path, *, show: bool = False) -> int:
     say("Drawing ...")
     html = page.render(
         results,
-        gallery=_gallery(out, photographs),
+        gallery=gallery,
         plots=_plots(photographs, training),
         training_rows=_rows(training),
     )
@@ -100,7 +108,6 @@ def run(out: pathlib.Path, *, show: bool = False) -> int:
     say(f"The report is {report.resolve()}")
     if show:
         webbrowser.open(report.resolve().as_uri())
-    return 0
 
 
 def _photographs(out: pathlib.Path) -> dict[str, np.ndarray]:
@@ -231,7 +238,7 @@ def _plots(
     }
 
 
-def _train_all() -> dict[str, Any]:
+def _train_all(say: Callable[[str], object]) -> dict[str, Any]:
     """Trains the networks on plain, mixed and thumbnail digits."""
     sets = train_test_arrays("embedded:digits")
     key = jax.random.key(_SEED)
