@@ -197,7 +197,7 @@ def _gallery(
 
 def _before_after(out: pathlib.Path, photographs: dict[str, np.ndarray]) -> bytes:
     """Returns the strip for the README: photographs, mixed, and their thumbnails."""
-    name = "level 0.75"
+    name = "level 0.5"
     shown = ("astronaut", "chelsea", "coffee", "rocket")
     originals = [photographs[photograph] for photograph in shown]
     mixed = [_published(out, name, photograph) for photograph in shown]
