@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from folders import complaints, photograph, photographs, run_command, save
+from PIL import Image
 
 import vim_jax
 
@@ -60,12 +61,10 @@ def test_vfe_level_against_the_original(call):
 def test_vfe_of_flat_and_single_pixels_has_no_ratio(call, folder):
     save(folder / "flat.png", np.full((16, 24, 3), 5, np.uint8))
     save(folder / "one.png", np.full((1, 1), 5, np.uint8))
-    code, out, _ = call(
-        "vfe", "flat.png", "one.png", "--original", "flat.png", "--json"
-    )
-    assert code == 0
-    for line in out.splitlines():
-        row = json.loads(line)
+    for name in ("flat.png", "one.png"):
+        code, out, _ = call("vfe", name, "--original", name, "--json")
+        assert code == 0
+        row = json.loads(out)
         assert row["vfe"] == 0
         assert row["ratio"] is row["gearys_c"] is row["level"] is None
     assert call("vfe", "flat.png")[0] == 0
@@ -94,3 +93,27 @@ def test_vfe_usage_errors(call, arguments, words):
     code, _, err = call("vfe", *arguments)
     assert code == 2
     assert words in complaints(err)[0]
+
+
+def test_image_of_another_size_has_no_level(call, folder):
+    save(folder / "small.png", photograph()[:8])
+    code, out, err = call(
+        "vfe", "small.png", "src/cats/1.png", "--original", "src/cats/1.png"
+    )
+    assert code == 1
+    assert "small.png has another size" in complaints(err)[0]
+    assert "src/cats/1.png" in out
+
+
+def test_plot_is_drawn_and_never_overwritten(call, folder):
+    code, _, err = call("vfe", "src/cats/1.png", "--plot", "plot.png")
+    assert code == 0
+    assert "Drew plot.png" in err
+    drawn = np.asarray(Image.open(folder / "plot.png").convert("L"))
+    assert min(drawn.shape) > 400
+    assert 0.01 < (drawn < 200).mean() < 0.5
+    before = (folder / "plot.png").read_bytes()
+    code, _, err = call("vfe", "src/cats/1.png", "--plot", "plot.png")
+    assert code == 2
+    assert "plot.png exists" in complaints(err)[0]
+    assert (folder / "plot.png").read_bytes() == before

@@ -80,6 +80,12 @@ def vfe(
         except DataError as error:
             failures.append(str(error))
             continue
+        if reference is not None and image.shape[:2] != reference.shape[:2]:
+            failures.append(
+                f"{path} has another size than --original {original}: give the image "
+                "that it was made from"
+            )
+            continue
         rows[str(path)] = _measure(image, reference, region_size)
         if plot is not None:
             pixels[str(path)] = image
