@@ -5,6 +5,7 @@ import pathlib
 
 import hypothesis
 import jax
+import jaxtyping
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -14,6 +15,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # JAX compiles inside an example, so a time limit per example means nothing.
 hypothesis.settings.register_profile("jax", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("jax")
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns the tests' type checks off, to see the errors that users see."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

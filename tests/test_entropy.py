@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import reference
@@ -14,12 +13,6 @@ import vim_jax
 
 MODES = ["joint", "independent", "mixed"]
 ADAPTIVE = reference.adaptive_sizes((11, 13), seed=2)
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """Turns the tests' type checks off, to see the errors that users see."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.mark.parametrize("grey_levels", [2, 10, 256])

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import reference
@@ -17,12 +16,6 @@ import vim_jax
 MODES = ["joint", "independent", "mixed"]
 ADAPTIVE = reference.adaptive_sizes((13, 18), seed=3)
 ADAPTIVE_SIXES = reference.adaptive_sizes((13, 18), steps=(6, 3, 1), seed=1)
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """Turns the tests' type checks off, to see the errors that users see."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @functools.cache

@@ -6,7 +6,6 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import skimage.data
@@ -15,12 +14,6 @@ import vim_jax
 
 SECRET = bytes(range(100, 132))
 MODES = ["joint", "independent", "mixed"]
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """Turns the tests' type checks off, to see the errors that users see."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def batch(count: int = 3, shape=(20, 22, 3)) -> np.ndarray:

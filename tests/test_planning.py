@@ -7,7 +7,6 @@ from typing import Any
 import hypothesis
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import reference
@@ -26,12 +25,6 @@ PHOTOGRAPHS = ["astronaut", "chelsea", "coffee", "rocket", "camera"]
 def plan_regions(image, **settings) -> Any:
     """`vim_jax.plan_regions`, whose plans have all their parts."""
     return vim_jax.plan_regions(image, **settings)
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """Turns the tests' type checks off, to see the errors that users see."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @functools.cache

@@ -1,224 +1,27 @@
-"""Shuffling: the specified permutation to the bit, its inverse, and where it runs."""
+"""What `shuffle` moves, what it keeps, and how it is undone."""
 
-import functools
-import hashlib
-import re
 from typing import Any
 
-import chex
 import hypothesis
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import reference
 from hypothesis import strategies as st
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
+from shuffle_cases import (
+    ADAPTIVE,
+    ADAPTIVE_SIXES,
+    MODES,
+    SECRET,
+    as_plan,
+    key_data,
+    numbered,
+)
 
 import vim_jax
 
-MODES = ["joint", "independent", "mixed"]
-SECRET = bytes(range(100, 132))
-COLLECTIVES = re.compile(
-    r"all-gather|all-reduce|all-to-all|reduce-scatter|"
-    r"collective-permute|collective-broadcast"
-)
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """Turns the tests' type checks off, to see the errors that users see."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
-def numbered(shape: tuple[int, ...], dtype: Any = np.int32) -> np.ndarray:
-    """An image in which every value is another."""
-    return np.arange(np.prod(shape)).astype(dtype).reshape(shape)
-
-
-def as_plan(size) -> Any:
-    if isinstance(size, np.ndarray):
-        return vim_jax.RegionPlan(jnp.asarray(size, jnp.int32))
-    return size
-
-
-ADAPTIVE = reference.adaptive_sizes((11, 13), seed=2)
-ADAPTIVE_SIXES = reference.adaptive_sizes((11, 13), steps=(6, 2, 1), seed=1)
-KEYS = {
-    "threefry": lambda: jax.random.key(2024),
-    "old-style": lambda: jax.random.PRNGKey(7),
-    "rbg": lambda: jax.random.key(2024, impl="rbg"),
-    "unsafe_rbg": lambda: jax.random.key(1, impl="unsafe_rbg"),
-    "folded": lambda: jax.random.fold_in(jax.random.key(0), 9),
-}
-
-
-def key_data(key) -> np.ndarray:
-    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return np.asarray(jax.random.key_data(key))
-    return np.asarray(key)
-
-
-# --- The specification ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("scramble", [False, True])
-@pytest.mark.parametrize("channels", MODES)
-def test_bytes_are_those_of_the_specification(channels, scramble):
-    image = numbered((11, 13, 3))
-    key = jax.random.key(3)
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
-    for size in (1, 2, 3, 5, 7, 12, "entire", ADAPTIVE, ADAPTIVE_SIXES):
-        mixed = vim_jax.shuffle(
-            key, image, as_plan(size), channels=channels, scramble_regions=scramble
-        )
-        slow = reference.shuffle(words, image, size, channels, scramble)
-        np.testing.assert_array_equal(mixed, slow, err_msg=str(size))
-
-
-@pytest.mark.parametrize(
-    "shape", [(1, 1), (1, 1, 3), (1, 9), (9, 1, 3), (2, 2, 3), (4, 10, 1), (3, 5, 2)]
-)
-def test_bytes_are_those_of_the_specification_on_other_shapes(shape):
-    image = numbered(shape)
-    key = jax.random.key(3)
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
-    for channels in ("independent", "mixed"):
-        mixed = vim_jax.shuffle(key, image, 2, channels=channels, scramble_regions=True)
-        slow = reference.shuffle(words, image, 2, channels, True)
-        np.testing.assert_array_equal(mixed, slow)
-
-
-@pytest.mark.parametrize("name", KEYS)
-def test_every_kind_of_prng_key_follows_the_specification(name):
-    image = numbered((11, 13, 3))
-    key = KEYS[name]()
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
-    slow = reference.shuffle(words, image, 4)
-    np.testing.assert_array_equal(vim_jax.shuffle(key, image, 4), slow)
-
-
-@pytest.mark.parametrize("scramble", [False, True])
-@pytest.mark.parametrize("channels", MODES)
-def test_image_keys_follow_the_specification(channels, scramble):
-    image = numbered((11, 13, 3))
-    key = vim_jax.SecretKey(SECRET).for_image("d/a.png", image)
-    count = reference.words_for(image.shape)
-    words = reference.secret_words(SECRET, "d/a.png", image, count)
-    for size in (3, ADAPTIVE):
-        mixed = vim_jax.shuffle(
-            key, image, as_plan(size), channels=channels, scramble_regions=scramble
-        )
-        slow = reference.shuffle(words, image, size, channels, scramble)
-        np.testing.assert_array_equal(mixed, slow)
-
-
-def test_typed_and_old_style_keys_of_equal_data_are_one():
-    image = numbered((11, 13, 3))
-    typed = vim_jax.shuffle(jax.random.key(7), image, 4)
-    np.testing.assert_array_equal(
-        vim_jax.shuffle(jax.random.PRNGKey(7), image, 4), typed
-    )
-
-
-@pytest.mark.parametrize("scramble", [False, True])
-@pytest.mark.parametrize("channels", MODES)
-def test_ties_of_words_are_broken_as_specified(channels, scramble):
-    image = numbered((11, 13, 3))
-    random = np.random.default_rng(0)
-    for values in ([7], [0, 1], [0, 5, 2**31, 2**32 - 1]):
-        words = random.choice(np.array(values, np.uint32), 4 * 11 * 13)
-        key = vim_jax.ImageKey(words, np.zeros(8, np.uint32))
-        mixed = vim_jax.shuffle(
-            key, image, 5, channels=channels, scramble_regions=scramble
-        )
-        slow = reference.shuffle(words, image, 5, channels, scramble)
-        np.testing.assert_array_equal(mixed, slow)
-
-
-# --- Golden vectors -------------------------------------------------------------------
-
-# Computed by `reference`: they pin the reference and the library at once. Whoever
-# changes one of these loses every image mixed before.
-
-
-def digest(image) -> str:
-    return hashlib.sha256(np.asarray(image).tobytes()).hexdigest()[:16]
-
-
-GOLDEN_SOURCES = {
-    "joint": "080906070a0b0001020304050e0f0c0d1011",
-    "independent": "080906010a0b0007020304050e0d0c0f1011",
-    "mixed": "080609000b05010207030a040e0d0c0f1011",
-}
-
-
-@pytest.mark.parametrize("channels", MODES)
-def test_golden_bytes(channels):
-    image = numbered((3, 3, 2), np.uint8)
-    mixed = vim_jax.shuffle(
-        jax.random.key(0), image, 2, channels=channels, scramble_regions=True
-    )
-    assert np.asarray(mixed).tobytes().hex() == GOLDEN_SOURCES[channels]
-
-
-def golden_sizes() -> np.ndarray:
-    """An adaptive plan with regions of 1, 2, 4 and 8 pixels and ragged edges."""
-    sizes = np.full((11, 13), 4)
-    sizes[:8, :8] = 8
-    sizes[:4, 8:12] = 2
-    sizes[8:, :4] = 1
-    return sizes
-
-
-GOLDEN_DIGESTS: dict[tuple, str] = {
-    ("threefry", 4, "joint", False): "c60ca8dd1f5162e6",
-    ("threefry", 4, "independent", False): "602d08c33963d4ef",
-    ("threefry", 4, "mixed", False): "7d1cc59acd6ae9a5",
-    ("threefry", 4, "joint", True): "8ef28160b3ec76dd",
-    ("threefry", 4, "independent", True): "3a6260803f9acff1",
-    ("threefry", 4, "mixed", True): "ebc95fbcf58bd135",
-    ("threefry", "adaptive", "independent", False): "3e760660832869b1",
-    ("threefry", "adaptive", "mixed", True): "5d9ecf969c781918",
-    ("threefry", "entire", "independent", False): "56c8b44bf77c4829",
-    ("old-style", 4, "independent", False): "f6a9a17d78f2ba6b",
-    ("rbg", 4, "independent", False): "4e39ab01f572f621",
-    ("secret", 4, "independent", False): "a2fe585de1b53396",
-    ("secret", "adaptive", "mixed", True): "d7a0cc0152908389",
-}
-
-
-@pytest.mark.parametrize("case", GOLDEN_DIGESTS, ids=str)
-def test_golden_digests(case):
-    name, size, channels, scramble = case
-    image = numbered((11, 13, 3))
-    count = reference.words_for(image.shape)
-    if name == "secret":
-        key = vim_jax.SecretKey(SECRET).for_image("ö.png", image)
-        words = reference.secret_words(SECRET, "ö.png", image, count)
-    else:
-        key = KEYS[name]()
-        words = reference.prng_words(key_data(key), count)
-    plan = golden_sizes() if size == "adaptive" else size
-    slow = reference.shuffle(words, image, plan, channels, scramble)
-    mixed = vim_jax.shuffle(
-        key, image, as_plan(plan), channels=channels, scramble_regions=scramble
-    )
-    assert digest(slow) == GOLDEN_DIGESTS[case]
-    assert digest(mixed) == GOLDEN_DIGESTS[case]
-
-
-def test_golden_key_data():
-    # What the golden vectors take for granted about JAX.
-    assert key_data(jax.random.key(2024)).tolist() == [0, 2024]
-    assert key_data(jax.random.PRNGKey(7)).tolist() == [0, 7]
-    assert key_data(jax.random.key(2024, impl="rbg")).tolist() == [0, 2024, 0, 2024]
-
-
 # --- The inverse ----------------------------------------------------------------------
-
 DTYPES = ["uint8", "uint16", "int16", "float16", "bfloat16", "int32", "float32", "bool"]
 
 
@@ -299,8 +102,6 @@ def test_a_wrong_key_raises_nothing_and_restores_nothing():
 
 
 # --- What stays where -----------------------------------------------------------------
-
-
 @pytest.mark.parametrize("size", [4, "adaptive"])
 @pytest.mark.parametrize("channels", MODES)
 def test_every_region_keeps_its_values(channels, size):
@@ -402,8 +203,6 @@ def test_a_lone_pixel_of_an_adaptive_plan_keeps_its_colour():
 
 
 # --- Equal plans, equal bytes ---------------------------------------------------------
-
-
 def forms_of_size_five(shape: tuple[int, int]) -> dict[str, vim_jax.RegionPlan]:
     sizes = np.full(shape, 5, np.int32)
     # The corner of 11 x 13 is 1 x 3: sizes 10 and 5 start at the same pixel.
@@ -474,177 +273,7 @@ def test_words_are_addressed_by_place():
     np.testing.assert_array_equal(other[:4], whole[:4])
 
 
-# --- The same bytes everywhere --------------------------------------------------------
-
-
-def mix(key, image) -> jax.Array:
-    return vim_jax.shuffle(
-        key, image, as_plan(ADAPTIVE), channels="independent", scramble_regions=True
-    )
-
-
-def batch_of_keys(count: int = 64) -> jax.Array:
-    return jax.random.key_data(jax.random.split(jax.random.key(5), count))
-
-
-@functools.cache
-def batch_of_images(count: int = 64) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, 11, 13, 3), np.uint8)
-
-
-@functools.cache
-def eager_batch() -> np.ndarray:
-    pairs = zip(batch_of_keys(), batch_of_images(), strict=True)
-    return np.stack([np.asarray(mix(key, image)) for key, image in pairs])
-
-
-def mesh(**arguments) -> jax.sharding.Mesh:
-    return jax.make_mesh((8,), ("batch",), **arguments)
-
-
-def test_jitted_bytes_are_the_eager_ones():
-    jitted = jax.jit(mix)
-    for i in (0, 7):
-        mixed = jitted(batch_of_keys()[i], batch_of_images()[i])
-        np.testing.assert_array_equal(mixed, eager_batch()[i])
-
-
-@pytest.mark.parametrize("count", [1, 64])
-def test_bytes_of_a_batch_are_the_eager_ones(count):
-    mixed = jax.vmap(mix)(batch_of_keys()[:count], batch_of_images()[:count])
-    np.testing.assert_array_equal(mixed, eager_batch()[:count])
-
-
-def test_bytes_of_a_jitted_batch_of_typed_keys_are_the_eager_ones():
-    keys = jax.random.wrap_key_data(batch_of_keys())
-    mixed = jax.jit(jax.vmap(mix))(keys, batch_of_images())
-    np.testing.assert_array_equal(mixed, eager_batch())
-
-
-def test_bytes_of_a_mapped_batch_are_the_eager_ones():
-    pairs = (batch_of_keys(8), batch_of_images()[:8])
-    mixed = jax.lax.map(lambda pair: mix(*pair), pairs)
-    np.testing.assert_array_equal(
-        mixed, [mix(key, image) for key, image in zip(*pairs, strict=True)]
-    )
-
-
-def test_sharded_bytes_are_the_eager_ones_and_need_no_collectives():
-    sharding = NamedSharding(mesh(axis_types=(AxisType.Auto,)), P("batch"))
-    arguments = jax.device_put((batch_of_keys(), batch_of_images()), sharding)
-    sharded = jax.jit(jax.vmap(mix), out_shardings=sharding)
-    compiled = sharded.lower(*arguments).compile()
-    program = compiled.as_text() or ""
-    assert not COLLECTIVES.findall(program)
-    mixed = sharded(*arguments)
-    assert len(mixed.sharding.device_set) == 8
-    np.testing.assert_array_equal(mixed, eager_batch())
-
-
-@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
-def test_bytes_in_shard_map_are_the_eager_ones_and_need_no_collectives(axis_type):
-    devices = mesh(axis_types=(axis_type,))
-    arguments = (batch_of_keys(), batch_of_images())
-    arguments = jax.device_put(arguments, NamedSharding(devices, P("batch")))
-    mapped = jax.jit(
-        jax.shard_map(
-            jax.vmap(mix), mesh=devices, in_specs=P("batch"), out_specs=P("batch")
-        )
-    )
-    program = mapped.lower(*arguments).compile().as_text() or ""
-    assert not COLLECTIVES.findall(program)
-    np.testing.assert_array_equal(mapped(*arguments), eager_batch())
-
-
-def test_a_program_with_collectives_is_told_apart():
-    # The negative control of the two tests above.
-    devices = mesh(axis_types=(AxisType.Auto,))
-    values = jax.device_put(jnp.arange(8.0), NamedSharding(devices, P("batch")))
-    everywhere = NamedSharding(devices, P())
-    total = jax.jit(lambda x: x.sum(), out_shardings=everywhere)
-    program = total.lower(values).compile().as_text() or ""
-    assert COLLECTIVES.findall(program)
-
-
-def test_image_keys_stack_for_vmap():
-    images = batch_of_images()[:3]
-    secret = vim_jax.SecretKey(SECRET)
-    keys = [secret.for_image(str(i), image) for i, image in enumerate(images)]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *keys)
-    mixed = jax.jit(jax.vmap(mix))(stacked, images)
-    eager = [mix(key, image) for key, image in zip(keys, images, strict=True)]
-    np.testing.assert_array_equal(mixed, eager)
-
-
-# --- Differentiation ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("channels", MODES)
-def test_gradients_travel_back_along_the_permutation(channels):
-    image, weights = np.random.default_rng(0).random((2, 5, 7, 3), np.float32)
-    key = jax.random.key(0)
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
-
-    def loss(x):
-        mixed = vim_jax.shuffle(key, x, 3, channels=channels, scramble_regions=True)
-        return (weights * mixed).sum()
-
-    back = reference.unshuffle(words, weights, 3, channels, True)
-    np.testing.assert_array_equal(jax.grad(loss)(image), back)
-
-
-def test_gradients_travel_forward_and_through_unshuffle():
-    image = np.random.default_rng(0).random((5, 7), np.float32)
-    key = jax.random.key(0)
-
-    def there_and_back(x):
-        return vim_jax.unshuffle(key, vim_jax.shuffle(key, x, 3), 3)
-
-    tangent = np.ones_like(image) * image
-    _, out = jax.jvp(there_and_back, (image,), (tangent,))
-    np.testing.assert_array_equal(out, tangent)
-
-
-# --- Keys are arguments ---------------------------------------------------------------
-
-
-def test_two_keys_share_one_program():
-    image = numbered((11, 13, 3))
-
-    @jax.jit
-    @chex.assert_max_traces(n=1)
-    def run(key, x):
-        return vim_jax.shuffle(key, x, 2)
-
-    one, other = (run(jax.random.key(seed), image) for seed in (0, 1))
-    assert not np.array_equal(one, other)
-
-
-def test_the_program_of_an_eager_shuffle_does_not_hold_the_key():
-    image = numbered((11, 13, 3))
-    secret = vim_jax.SecretKey(SECRET)
-    keys = [jax.random.key(s) for s in range(3)]
-    vim_jax.shuffle(keys[0], image, 5)
-    with jax.log_compiles(False), jax.no_tracing():
-        for key in keys:
-            vim_jax.shuffle(key, image, 5)
-    image_keys = [secret.for_image(name, image) for name in "abc"]
-    vim_jax.shuffle(image_keys[0], image, 5)
-    with jax.no_tracing():
-        for image_key in image_keys:
-            vim_jax.shuffle(image_key, image, 5)
-
-
-def test_the_jaxpr_holds_no_constant_of_the_key():
-    image = numbered((11, 13, 3))
-    key = jnp.array([0x12345678, 0x1ABCDEF0], jnp.uint32)
-    jaxpr = str(jax.make_jaxpr(lambda k: vim_jax.shuffle(k, image, 2))(key))
-    assert str(0x12345678) not in jaxpr
-    assert "12345678" not in jaxpr
-
-
 # --- Errors ---------------------------------------------------------------------------
-
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 

@@ -4,7 +4,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import reference
@@ -27,12 +26,6 @@ PHOTOGRAPHS = ["astronaut", "chelsea", "coffee", "rocket", "camera"]
 @functools.cache
 def photograph(name: str) -> np.ndarray:
     return np.asarray(getattr(skimage.data, name)())
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """Turns the tests' type checks off, to see the errors that users see."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def noise(shape, dtype="uint8", seed=0) -> np.ndarray:
