@@ -1,6 +1,7 @@
 """README and project files say what is true."""
 
 import importlib
+import json
 import pathlib
 import re
 import tomllib
@@ -58,3 +59,18 @@ def test_entry_point():
 @pytest.mark.parametrize("target", ["demo", "test", "lint", "bench", "notebooks"])
 def test_make_targets(target):
     assert f"\n{target}:" in (ROOT / "Makefile").read_text()
+
+
+def test_speeds_are_those_of_the_committed_results():
+    results = json.loads((ROOT / "benchmarks/results/shuffle_cpu.json").read_text())
+    speeds = [row["mvalues_per_s"] for row in results["rows"]]
+    ours = [speed["vim_jax.shuffle"] for speed in speeds]
+    text = " ".join(README.split())
+    assert f"permutes {min(ours):.0f} to {max(ours):.0f} million values" in text
+    for peers, digits in ((("vmap",), 1), (("numpy",), 2)):
+        ratios = [
+            speed["vim_jax.shuffle"]
+            / max(v for name, v in speed.items() if name.startswith(peers))
+            for speed in speeds
+        ]
+        assert f"{min(ratios):.{digits}f} to {max(ratios):.{digits}f} times" in text

@@ -214,7 +214,7 @@ def test_embedded_without_its_packages(monkeypatch):
     for name in ("photographs", "faces", "digits"):
         with pytest.raises(DataError) as error:
             embedded(name)
-        assert "pip install vim-jax[demo]" in sentence(error)
+        assert "pip install '.[demo]'" in sentence(error)
     with pytest.raises(DataError, match="'cats' is unknown: choose photographs"):
         embedded("cats")
 
