@@ -1,4 +1,4 @@
-"""Thumbnails: what anyone can compute from a mixed image."""
+"""Thumbnails: what a mixed image shows without the key."""
 
 import jax
 import jax.numpy as jnp
