@@ -1,13 +1,12 @@
 """Options that several commands share."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated
 
 import tyro
 
 from vim_jax._types import Channels
 from vim_jax.mixer import VisualMixer
-
-RegionSize: TypeAlias = int | Literal["entire"]
+from vim_jax.regions import RegionSize as RegionSize
 
 Level = Annotated[
     float | None,
