@@ -17,7 +17,12 @@ _KEY_WORDS = 8
 
 
 def key_material(key: Key | SecretKey) -> jax.Array | ImageKey:
-    """Returns an image key, or a PRNG key's data as uint32 `k`."""
+    """Returns an image key, or a PRNG key's data as uint32 `k`.
+
+    Raises:
+      TypeError: if `key` is a `SecretKey` or no key at all.
+      ValueError: if it is an array other than one PRNG key.
+    """
     if isinstance(key, ImageKey):
         return key
     if isinstance(key, SecretKey):
@@ -41,22 +46,27 @@ def key_material(key: Key | SecretKey) -> jax.Array | ImageKey:
     return jnp.asarray(data)
 
 
-def keystream(material: jax.Array | ImageKey, length: int, limit: int) -> jax.Array:
+def keystream(
+    material: jax.Array | ImageKey, length: int, image_key_words: int
+) -> jax.Array:
     """Returns the words of an image's keystream, as `docs/permutation.md` defines it.
 
     Args:
       material: what `key_material` returned.
       length: how many words are needed.
-      limit: how many words an image key for an image of this shape has.
+      image_key_words: how many words an image key for an image of this shape has.
 
     Returns:
       uint32, `length` words or more.
+
+    Raises:
+      ValueError: if an image key has another number of words.
     """
     if isinstance(material, ImageKey):
-        if material.words.shape[0] != limit:
+        if material.words.shape[0] != image_key_words:
             raise ValueError(
                 f"key is an image key with {material.words.shape[0]} words, an image "
-                f"of this shape takes {limit}: derive it for this image."
+                f"of this shape takes {image_key_words}: derive it for this image."
             )
         return jnp.asarray(material.words)
     # The number of key words keeps apart keys that only differ by trailing zeros.

@@ -56,7 +56,8 @@ def shuffle(
 
     Raises:
       ValueError: on an image of another rank or dtype, a plan for another shape, a
-        size below 1, unknown `channels`, or a key made for a smaller image.
+        size below 1, unknown `channels`, a batch of keys, or an image key with
+        another number of words than this image takes.
       TypeError: if `key` is a `SecretKey`.
 
     Examples:
