@@ -1,13 +1,14 @@
 """Slow, obvious NumPy versions of the core, written from its documentation.
 
 Double loops over pixels, Python integers, nothing shared with the library: where both
-agree, both are read the same way. The second half is `docs/permutation.md`, version 1.
+agree, both are read the same way. The second half is `docs/permutation.md`, version 2.
 """
 
 import hashlib
 import hmac
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -175,7 +176,7 @@ def arrangement_bits(image, size, channels="independent") -> list[float]:
     return bits
 
 
-# --- The permutation, version 1 -------------------------------------------------------
+# --- The permutation, version 2 -------------------------------------------------------
 
 
 def chacha_block(key: list[int], counter: int, nonce: list[int]) -> list[int]:
@@ -210,11 +211,32 @@ def chacha_words(key: list[int], nonce: list[int], length: int) -> list[int]:
     return words[:length]
 
 
+def threefry(key: tuple[int, int], counter: tuple[int, int]) -> tuple[int, int]:
+    """Returns the two words of Threefry-2x32 with 20 rounds, Salmon et al. 2011."""
+    schedule = [*key, key[0] ^ key[1] ^ 0x1BD11BDA]
+    turns = [13, 15, 26, 6, 17, 29, 16, 24]
+    a, b = ((x + k) % 2**32 for x, k in zip(counter, key, strict=True))
+    for step in range(20):
+        a = (a + b) % 2**32
+        turn = turns[step % 8]
+        b = (b << turn | b >> (32 - turn)) % 2**32 ^ a
+        if step % 4 == 3:
+            group = step // 4 + 1
+            a = (a + schedule[group % 3]) % 2**32
+            b = (b + schedule[(group + 1) % 3] + group) % 2**32
+    return a, b
+
+
 def prng_words(key_data, length: int) -> list[int]:
     """Returns the keystream of a JAX PRNG key, given its key data."""
     data = [int(word) for word in np.asarray(key_data).ravel()]
-    key = data + [0] * (8 - len(data))
-    return chacha_words(key, [0x314D4956, len(data), 0], length)
+    m = len(data)
+    if m % 2:
+        data.append(0)
+    key = data[0], data[1]
+    for i in range(2, len(data), 2):
+        key = threefry(key, (data[i], data[i + 1]))
+    return [threefry(key, (j, 0x56494D00 + m))[0] for j in range(length)]
 
 
 def subkey(secret: bytes, purpose: str) -> bytes:
@@ -241,33 +263,132 @@ def secret_words(secret: bytes, image_id: str, pixels, length: int) -> list[int]
     return chacha_words(key, [0, 0, 0], length)
 
 
+class Coin(NamedTuple):
+    """Where the coin of a pair lies, and when it shows heads.
+
+    Attributes:
+      part: "coins", "odds" or "far".
+      owner: the cell, as (row, column) in its rectangle.
+      bits: numbers of the bits of the owner's word.
+      heads: how many of the `2**len(bits)` values of these bits show heads: the lower
+        ones of odds, 1 of a single bit.
+    """
+
+    part: str
+    owner: tuple[int, int]
+    bits: tuple[int, ...]
+    heads: int
+
+
+def is_power_of_two(number: int) -> bool:
+    return number in [2**e for e in range(number)]
+
+
+def rounds_of(a: int, b: int) -> int:
+    """Returns how many rounds a rectangle of `a` rows and `b` columns has."""
+    powers = is_power_of_two(a) and is_power_of_two(b)
+    small = a * b < 16 or (a * b < 64 and not powers)
+    return 8 if small else 4
+
+
+def steps(a: int, b: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yields round, direction (0: along rows), bit and distance, in their order."""
+    for r in range(rounds_of(a, b)):
+        for v, length in [(0, b), (1, a)]:
+            for e in reversed(range(length.bit_length())):
+                if 2**e < length and (r < 4 or 2**e <= 8):
+                    yield r, v, e, 2**e
+
+
+def pairs_of(a: int, b: int, step: tuple) -> Iterator[tuple[tuple, tuple, Coin]]:
+    """Yields the pairs of cells of one step, each with its coin."""
+    r, v, e, d = step
+    lines, length = (b, a) if v else (a, b)
+    byte = r % 2 + 2 * v
+    for line in range(lines):
+        for i in range(length - d):
+            if i // d % 2:
+                continue
+            first, second = (line, i), (line, i + d)
+            if v:
+                first, second = first[::-1], second[::-1]
+            owner = first if r in (0, 1, 4, 5) else second
+            start = i // (2 * d) * (2 * d)
+            s = min(length, start + 2 * d) - start
+            if r in (0, 1) and s < 2 * d:
+                bits = tuple(range(8 * byte, 8 * byte + 8))
+                heads = min(255, (512 * d + s) // (2 * s))
+                yield first, second, Coin("odds", owner, bits, heads)
+            elif r >= 4:
+                yield first, second, Coin("coins", owner, (8 * byte + e + 4,), 1)
+            elif e < 8:
+                yield first, second, Coin("coins", owner, (8 * byte + e,), 1)
+            else:
+                yield first, second, Coin("far", owner, (8 * byte + e - 8,), 1)
+
+
+def shows_heads(coin: Coin, word: int) -> bool:
+    number = sum((word >> bit & 1) << i for i, bit in enumerate(coin.bits))
+    return number < coin.heads if coin.part == "odds" else number == 1
+
+
+def exchange(rectangle: list[list], word_of) -> list[list]:
+    """Returns the contents of a rectangle's cells after all rounds.
+
+    Args:
+      rectangle: rows of cells.
+      word_of: takes the part of the keystream and a cell, returns a word.
+    """
+    content = [list(row) for row in rectangle]
+    a, b = len(content), len(content[0])
+    for step in steps(a, b):
+        for (y, x), (v, u), coin in pairs_of(a, b, step):
+            owner = rectangle[coin.owner[0]][coin.owner[1]]
+            if shows_heads(coin, word_of(coin.part, owner)):
+                content[y][x], content[v][u] = content[v][u], content[y][x]
+    return content
+
+
+def rectangles(pixels: list[tuple], c: int, channels: str) -> list[list[list]]:
+    """Returns the rectangles of one region, as rows of cells: (y, x) or (y, x, k)."""
+    height, _ = extent(pixels)
+    rows = [[p for p in pixels if p[0] == pixels[0][0] + i] for i in range(height)]
+    if channels == "joint":
+        return [rows]
+    if channels == "independent" or len(pixels) == 1:
+        return [[[(*p, k) for p in row] for row in rows] for k in range(c)]
+    return [[[(*p, k) for p in row for k in range(c)] for row in rows]]
+
+
 def sources(words, shape: tuple, size, channels="independent", scramble=False):
     """Returns, for each cell (y, x, k), the cell whose value it receives."""
     height, width = shape[:2]
     c = math.prod(shape[2:])
     n = height * width
+    m = n if channels == "joint" else n * c
     members = regions(size_map(shape, size))
+    starts = {"coins": 0, "odds": m + n, "far": 2 * m + n}
 
-    def word(y: int, x: int, k: int) -> int:
-        return words[k * n + y * width + x]
+    def word_of(part: str, cell: tuple) -> int:
+        p = cell[0] * width + cell[1]
+        if channels == "joint":
+            q = p
+        elif channels == "independent":
+            q = cell[2] * n + p
+        else:
+            q = p * c + cell[2]
+        return int(words[starts[part] + q])
 
     source: dict[tuple, tuple] = {}
-
-    def permute(group: list[tuple]) -> None:
-        """Cells of a group, in cell order, receive those of the sorted group."""
-        ordered = sorted(group, key=lambda cell: (word(*cell), cell))
-        source.update(zip(group, ordered, strict=True))
-
     for pixels in members.values():
-        if channels == "joint":
-            ordered = sorted(pixels, key=lambda p: (word(*p, 0), p))
-            for p, q in zip(pixels, ordered, strict=True):
-                source.update({(*p, k): (*q, k) for k in range(c)})
-        elif channels == "independent" or len(pixels) == 1:
-            for k in range(c):
-                permute([(*p, k) for p in pixels])
-        else:
-            permute([(*p, k) for p in pixels for k in range(c)])
+        for rectangle in rectangles(pixels, c, channels):
+            content = exchange(rectangle, word_of)
+            for here_row, there_row in zip(rectangle, content, strict=True):
+                for here, there in zip(here_row, there_row, strict=True):
+                    if channels == "joint":
+                        source.update({(*here, k): (*there, k) for k in range(c)})
+                    else:
+                        source[here] = there
 
     if scramble:
         classes: dict[tuple[int, int], list[int]] = {}
@@ -275,7 +396,7 @@ def sources(words, shape: tuple, size, channels="independent", scramble=False):
             classes.setdefault(extent(pixels), []).append(origin)
         moved = {}
         for group in classes.values():
-            ordered = sorted(group, key=lambda origin: (words[c * n + origin], origin))
+            ordered = sorted(group, key=lambda origin: (words[m + origin], origin))
             for here, there in zip(group, ordered, strict=True):
                 for p, q in zip(members[here], members[there], strict=True):
                     moved.update({(*p, k): source[(*q, k)] for k in range(c)})
@@ -305,7 +426,7 @@ def unshuffle(words, image, size, channels="independent", scramble=False) -> np.
 
 def words_for(shape: tuple[int, ...]) -> int:
     """Returns the number of words that any way of shuffling `shape` may read."""
-    return math.prod(shape[:2]) * (math.prod(shape[2:]) + 1)
+    return math.prod(shape[:2]) * (3 * math.prod(shape[2:]) + 1)
 
 
 # --- Cases ----------------------------------------------------------------------------

@@ -50,11 +50,29 @@ def test_nonces_follow_the_specification(name, image_id):
 def test_image_keys_follow_the_specification(name):
     image = IMAGES[name]
     image_key = key().for_image("a.png", image)
-    count = reference.words_for(image.shape)
-    words = reference.secret_words(SECRET, "a.png", image, count)
+    height, width, c = (*image.shape, 1)[:3]
+    words = reference.secret_words(SECRET, "a.png", image, (2 * c + 1) * height * width)
     assert np.asarray(image_key.words).tolist() == words
     assert image_key.words.dtype == np.uint32
     assert to_bytes(image_key.nonce) == reference.image_nonce(SECRET, "a.png", image)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [
+        ((256, 2), 3 * 512),
+        ((257, 2), 4 * 514),
+        ((2, 257), 4 * 514),
+        ((1, 128, 2), 5 * 128),
+        ((1, 129, 2), 7 * 129),
+        ((256, 1, 1), 3 * 256),
+    ],
+)
+def test_image_keys_of_long_lines_have_words_for_far_distances(shape, count):
+    image = np.zeros(shape, np.uint8)
+    words = np.asarray(key().for_image("a.png", image).words)
+    assert words.shape == (count,)
+    assert words.tolist() == reference.secret_words(SECRET, "a.png", image, count)
 
 
 def test_jax_images_have_the_key_of_their_numpy_form():

@@ -259,18 +259,37 @@ def test_a_grey_image_and_its_one_channel_form_move_alike():
         np.testing.assert_array_equal(other[..., 0], plain)
 
 
-def test_words_are_addressed_by_place():
-    # The first channel moves alike however many channels there are, and a region
-    # alike whatever the plan is elsewhere.
+def test_a_region_moves_alike_whatever_the_plan_is_elsewhere():
     image = numbered((11, 13, 3))
     key = jax.random.key(0)
     whole = np.asarray(vim_jax.shuffle(key, image, 4))
-    first = vim_jax.shuffle(key, image[..., 0], 4)
-    np.testing.assert_array_equal(first, whole[..., 0])
     sizes = np.full((11, 13), 4, np.int32)
     sizes[4:, 4:] = 1
     other = np.asarray(vim_jax.shuffle(key, image, as_plan(sizes)))
     np.testing.assert_array_equal(other[:4], whole[:4])
+
+
+# Squares of powers of two, and regions that are cut off: other programs.
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((16, 16, 3), 2),
+        ((16, 16, 3), 4),
+        ((16, 16, 3), 16),
+        ((11, 13, 3), 4),
+        ((11, 13, 3), 8),
+        ((3, 300), 300),
+    ],
+)
+@pytest.mark.parametrize("channels", MODES)
+def test_what_is_known_of_a_plan_does_not_change_its_bytes(shape, size, channels):
+    image = numbered(shape)
+    key = jax.random.key(0)
+    sizes = jnp.full(shape[:2], size, jnp.int32)
+    unknown = vim_jax.shuffle(key, image, vim_jax.RegionPlan(sizes), channels=channels)
+    for form in (size, vim_jax.uniform_plan(shape, size)):
+        known = vim_jax.shuffle(key, image, form, channels=channels)
+        np.testing.assert_array_equal(known, unknown)
 
 
 # --- Errors ---------------------------------------------------------------------------
@@ -351,6 +370,6 @@ def test_what_is_no_key_is_refused(key):
 
 @pytest.mark.usefixtures("unchecked")
 def test_an_image_key_of_a_smaller_image_is_refused():
-    key = vim_jax.SecretKey(SECRET).for_image("a", IMAGE[:2])
+    key = vim_jax.SecretKey(SECRET).for_image("a", IMAGE[:1])
     with pytest.raises(ValueError, match="key"):
         vim_jax.shuffle(key, IMAGE, 2)

@@ -138,6 +138,25 @@ def test_gradients_travel_back_along_the_permutation(channels):
     np.testing.assert_array_equal(jax.grad(loss)(image), back)
 
 
+@pytest.mark.parametrize("channels", MODES)
+def test_derivatives_are_the_matrix_of_the_permutation(channels):
+    image = np.random.default_rng(0).random((3, 5, 2), np.float32)
+    key = jax.random.key(0)
+    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
+
+    def mix(x):
+        return vim_jax.shuffle(key, x.reshape(image.shape), 4, channels=channels)
+
+    matrix = np.zeros((30, 30), np.float32)
+    sources = reference.sources(words, image.shape, 4, channels)
+    for cell, source in sources.items():
+        pair = np.transpose([cell, source])
+        matrix[tuple(np.ravel_multi_index(tuple(pair), image.shape))] = 1
+    flat = image.reshape(-1)
+    for derivative in (jax.jacfwd(mix), jax.jacrev(mix)):
+        np.testing.assert_array_equal(derivative(flat).reshape(30, 30), matrix)
+
+
 def test_gradients_travel_forward_and_through_unshuffle():
     image = np.random.default_rng(0).random((5, 7), np.float32)
     key = jax.random.key(0)

@@ -46,7 +46,8 @@ class ImageKey:
     `jax.vmap`.
 
     Attributes:
-      words: uint32 `(c+1)*h*w`, the image's keystream. Secret.
+      words: uint32, the image's keystream: `(2c+1)*h*w` words, or `(3c+1)*h*w` if
+        the image has a row or column of values longer than 256. Secret.
       nonce: uint32 `8`, the number that the words were derived from. It says nothing
         to anyone without the secret key.
     """
@@ -178,8 +179,9 @@ class SecretKey:
           shape: `(h, w)` or `(h, w, c)` of the image.
         """
         nonce = np.asarray(nonce, np.uint32)
-        h, w, *c = shape
-        length = 4 * h * w * (1 + (c[0] if c else 1))
+        h, w, c = (*shape, 1)[:3]
+        parts = 2 if max(h, w * c) <= 256 else 3
+        length = 4 * h * w * (parts * c + 1)
         seed = _mac(self._subkey("stream"), nonce.astype("<u4").tobytes())
         return ImageKey(_keystream(seed, length).astype(np.uint32, copy=False), nonce)
 

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from vim_jax._types import AnyArray
-from vim_jax.chacha import chacha20
 from vim_jax.keys import ImageKey, SecretKey
+from vim_jax.threefry import threefry2x32
 
 Key: TypeAlias = AnyArray | ImageKey
 """A JAX PRNG key (typed or old-style), or the image key of a `SecretKey`."""
 
 _KEY_WORDS = 8
+_DOMAIN = 0x56494D00  # "VIM": keeps apart from what else is drawn from the same key.
 
 
 def key_material(key: Key | SecretKey) -> jax.Array | ImageKey:
@@ -46,30 +47,35 @@ def key_material(key: Key | SecretKey) -> jax.Array | ImageKey:
     return jnp.asarray(data)
 
 
-def keystream(
-    material: jax.Array | ImageKey, length: int, image_key_words: int
-) -> jax.Array:
-    """Returns the words of an image's keystream, as `docs/permutation.md` defines it.
+def keystream(material: jax.Array | ImageKey, start: int, length: int) -> jax.Array:
+    """Returns a part of an image's keystream, as `docs/permutation.md` defines it.
 
     Args:
       material: what `key_material` returned.
-      length: how many words are needed.
-      image_key_words: how many words an image key for an image of this shape has.
+      start: number of the first word.
+      length: how many words.
 
     Returns:
-      uint32, `length` words or more.
+      uint32 `length`.
 
     Raises:
-      ValueError: if an image key has another number of words.
+      ValueError: if an image key has too few words.
     """
     if isinstance(material, ImageKey):
-        if material.words.shape[0] != image_key_words:
+        words = material.words.shape[0]
+        if words < start + length:
             raise ValueError(
-                f"key is an image key with {material.words.shape[0]} words, an image "
-                f"of this shape takes {image_key_words}: derive it for this image."
+                f"key is an image key with {words} words, this image takes "
+                f"{start + length}: derive it for this image."
             )
-        return jnp.asarray(material.words)
+        return jnp.asarray(material.words[start : start + length])
+    count = material.shape[0]
+    padded = jnp.pad(material, (0, -count % 2))
+    key = (padded[0], padded[1])
+    for i in range(2, count, 2):
+        key = threefry2x32(key, (padded[i], padded[i + 1]))
+    # Added to, so that all words vary over devices as the key does, for `shard_map`.
+    zero = key[0] * jnp.uint32(0)
+    number = jnp.arange(start, start + length, dtype=jnp.uint32) + zero
     # The number of key words keeps apart keys that only differ by trailing zeros.
-    words = material.shape[0]
-    nonce = jnp.array([0x314D4956, words, 0], jnp.uint32)  # "VIM1"
-    return chacha20(jnp.pad(material, (0, _KEY_WORDS - words)), nonce, length)
+    return threefry2x32(key, (number, number * 0 + jnp.uint32(_DOMAIN + count)))[0]

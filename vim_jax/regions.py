@@ -9,8 +9,26 @@ import numpy as np
 
 from vim_jax._types import AnyArray, concrete
 
+_EXACT_SIDE = 1 << 20
+
 RegionSize: TypeAlias = int | Literal["entire"]
 """Side of the regions in pixels; `"entire"` makes the image one region."""
+
+
+class Bounds(NamedTuple):
+    """What is known of a plan's regions beforehand: it shapes the compiled program.
+
+    Attributes:
+      height: no region is higher, in pixels.
+      width: no region is wider, in pixels.
+      smallest: no region has a shorter side, in pixels.
+      squares: whether all regions are squares with sides of powers of two.
+    """
+
+    height: int
+    width: int
+    smallest: int
+    squares: bool
 
 
 @jax.tree_util.register_dataclass
@@ -32,12 +50,15 @@ class RegionPlan:
         target.
       nonce: uint32 `8`, public number of the image key that was used, which a
         `SecretKey` needs to restore the image; None under PRNG keys.
+      bounds: what is known of the regions without looking at `size`, to make the
+        compiled program smaller; static; None if nothing is.
     """
 
     size: AnyArray
     expected_vfe: AnyArray | None = None
     reached: AnyArray | None = None
     nonce: AnyArray | None = None
+    bounds: Bounds | None = dataclasses.field(default=None, metadata={"static": True})
 
 
 PlanOrSize: TypeAlias = RegionPlan | RegionSize
@@ -57,16 +78,35 @@ class Regions(NamedTuple):
         return self.top * self.top.shape[1] + self.left
 
 
-def regions_of(size: AnyArray) -> Regions:
-    """Returns the regions that an int32 `h w` map of sizes stands for."""
+def regions_of(size: AnyArray, extent: AnyArray | None = None) -> Regions:
+    """Returns the regions that an int32 `h w` map of sizes stands for.
+
+    Args:
+      size: see `RegionPlan`.
+      extent: int32 `2`, height and width of the image without the padding below and
+        to the right, where sizes are 1; None if there is none.
+    """
     size = jnp.asarray(size)
     h, w = size.shape
     y = jnp.arange(h, dtype=jnp.int32)[:, None]
     x = jnp.arange(w, dtype=jnp.int32)[None, :]
-    # Not `//`: without the steps that signs would take.
-    top = jax.lax.div(jnp.broadcast_to(y, (h, w)), size) * size
-    left = jax.lax.div(jnp.broadcast_to(x, (h, w)), size) * size
-    return Regions(top, left, jnp.minimum(size, h - top), jnp.minimum(size, w - left))
+    top, left = _block_start(y, size), _block_start(x, size)
+    bottom, right = (h, w) if extent is None else (extent[0], extent[1])
+
+    def cut_off(end, first):
+        return jnp.maximum(jnp.minimum(size, end - first), 1)
+
+    return Regions(top, left, cut_off(bottom, top), cut_off(right, left))
+
+
+def _block_start(position: jax.Array, size: jax.Array) -> jax.Array:
+    """Returns the multiple of `size` at or below `position`."""
+    if max(position.shape) > _EXACT_SIDE:
+        return jax.lax.div(jnp.broadcast_to(position, size.shape), size) * size
+    # Several times faster than integers. The quotient is at least 1 / (2 * size) from
+    # an integer, which is more than any device's rounding takes away.
+    quotient = (position.astype(jnp.float32) + 0.5) / size.astype(jnp.float32)
+    return quotient.astype(jnp.int32) * size
 
 
 def uniform_plan(image_shape: tuple[int, ...], region_size: RegionSize) -> RegionPlan:
@@ -86,7 +126,21 @@ def uniform_plan(image_shape: tuple[int, ...], region_size: RegionSize) -> Regio
         region_size = max(h, w)
     check_region_size("region_size", region_size)
     # Clipped, so that all sizes from the longer side up give equal plans.
-    return RegionPlan(jnp.full((h, w), min(region_size, max(h, w)), jnp.int32))
+    size = min(region_size, max(h, w))
+    sides = {min(size, h), min(size, w), h % size or size, w % size or size}
+    bounds = Bounds(
+        height=min(size, h),
+        width=min(size, w),
+        smallest=min(sides),
+        squares=len(sides) == 1 and size & (size - 1) == 0,
+    )
+    return RegionPlan(jnp.full((h, w), size, jnp.int32), bounds=bounds)
+
+
+def bounds_of(plan: RegionPlan) -> Bounds:
+    """Returns what is known of a plan's regions without looking at its sizes."""
+    h, w = plan.size.shape
+    return plan.bounds or Bounds(height=h, width=w, smallest=1, squares=False)
 
 
 def as_plan(image_shape: tuple[int, ...], plan_or_size: PlanOrSize) -> RegionPlan:

@@ -4,19 +4,29 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Shaped
+from jaxtyping import Int32, Shaped
 
 from vim_jax._types import (
     AnyArray,
     Channels,
     Image,
+    SizeMap,
     check_channels,
     check_dtype,
     with_channel_axis,
 )
 from vim_jax.keystream import Key, key_material, keystream
-from vim_jax.permute import source_cells, words_needed
-from vim_jax.regions import PlanOrSize, as_plan, regions_of
+from vim_jax.permute import (
+    Words,
+    bounds_of_cells,
+    exchange_cells,
+    exchange_regions,
+    grid_of,
+    moving_cells,
+    needs_far,
+    needs_odds,
+)
+from vim_jax.regions import Bounds, PlanOrSize, as_plan, bounds_of, regions_of
 
 
 def shuffle(
@@ -44,10 +54,13 @@ def shuffle(
       The mixed image, of the shape and dtype of `image`.
 
     Guarantees:
-      * Every arrangement of a region is equally likely, but for ties of 32-bit words,
-        which leave two cells in order (among n cells, n*n / 2**33 pairs on average);
-        and independent of other regions, channels and keys. Each region and channel
-        costs 32 keystream bits a value.
+      * Each value ends anywhere in its region with equal probability, and each pair of
+        values at each pair of places, up to a total variation distance that
+        `docs/permutation.md` lists: 1e-4 at most in squares of 2, 4, 8, ... pixels, and
+        2e-3 in other regions. Not every arrangement is equally likely: that would take
+        sorting.
+      * Other regions, channels, images and keys are independent. Each region and
+        channel of n values takes at least min(log2(n!), 256) fresh keystream bits.
       * Equal key data, image and regions give equal bytes: eager, jitted, vmapped, on
         any device and under any version of JAX. `docs/permutation.md` pins them down.
       * Every region's values stay in the region, so its mean does too: anyone can
@@ -72,11 +85,7 @@ def shuffle(
       Li et al., `You Can Use But Cannot Recognize: Preserving Visual Privacy in Deep
       Neural Networks`, NDSS 2024.
     """
-    cells = _checked(image, channels)
-    size = as_plan(cells.shape, plan_or_size).size
-    material = key_material(key)
-    mixed = _shuffle(material, cells, size, channels, scramble_regions)
-    return mixed.reshape(jnp.shape(image))
+    return _run(key, image, plan_or_size, channels, scramble_regions, inverse=False)
 
 
 def unshuffle(
@@ -102,62 +111,137 @@ def unshuffle(
     Raises:
       ValueError: as `shuffle`. A wrong key raises nothing: it gives another shuffle.
     """
-    cells = _checked(image, channels)
-    size = as_plan(cells.shape, plan_or_size).size
-    material = key_material(key)
-    restored = _unshuffle(material, cells, size, channels, scramble_regions)
-    return restored.reshape(jnp.shape(image))
+    return _run(key, image, plan_or_size, channels, scramble_regions, inverse=True)
 
 
-def _checked(image: AnyArray, channels: str) -> jax.Array:
-    """Returns `image` as `h w c`."""
+def _run(key, image, plan_or_size, channels, scramble_regions, *, inverse):
     check_channels(channels)
     check_dtype(image)
-    return with_channel_axis(image)
+    cells = with_channel_axis(image)
+    plan = as_plan(cells.shape, plan_or_size)
+    moved = _move_image(
+        key_material(key),
+        cells,
+        plan.size,
+        bounds_of(plan),
+        channels,
+        scramble_regions,
+        inverse,
+    )
+    return moved.reshape(jnp.shape(image))
 
 
-def _source(material, cells, size, channels, scramble_regions):
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
+def _move_image(material, cells, size, bounds, channels, scramble_regions, inverse):
+    shape = cells.shape
+    words = _words(material, shape, channels, scramble_regions, bounds)
+    return _move(words, cells, regions_of(size), bounds, channels, inverse)
+
+
+def _words(material, shape, channels, scramble_regions, bounds) -> Words:
+    """Returns the parts of the keystream that the regions take."""
+    h, w, c = shape
+    moving = moving_cells(shape, channels)
+    bounds = bounds_of_cells(bounds, c, channels)
+
+    def part(needed, start, length):
+        return keystream(material, start, length) if needed else None
+
+    return Words(
+        coins=keystream(material, 0, moving),
+        regions=part(scramble_regions, moving, h * w),
+        odds=part(needs_odds(bounds), moving + h * w, moving),
+        far=part(needs_far(bounds), 2 * moving + h * w, moving),
+    )
+
+
+def shuffle_padded(
+    words: Words,
+    image: Shaped[AnyArray, "H W c"],
+    extent: Int32[AnyArray, "2"],
+    size: SizeMap,
+    bounds: Bounds,
+    *,
+    channels: Channels,
+    inverse: bool = False,
+) -> Shaped[jax.Array, "H W c"]:
+    """Shuffles an image that is padded below and to the right, as if it were not.
+
+    So images of many shapes share a compiled program.
+
+    Args:
+      words: the keystream of the image without its padding, each cell's words where
+        the cell is in the padded image; with `regions` if regions are scrambled.
+      image: anything may be in the padding.
+      extent: height and width without the padding.
+      size: a plan's sizes; 1 in the padding.
+      bounds: of the plan's regions.
+      channels: see `shuffle`.
+      inverse: whether to undo it.
+
+    Returns:
+      The mixed image. The padding is as it was, unless regions are scrambled.
+    """
+    regions = regions_of(size, extent)
+    return _move(words, image, regions, bounds, channels, inverse)
+
+
+def _move(words, cells, regions, bounds, channels, inverse):
+    """Returns `h w c` cells shuffled within regions, and regions if there are words."""
+    if jnp.issubdtype(cells.dtype, jnp.floating):
+        return _move_floats(bounds, channels, inverse, cells, words, regions)
+    bits = jax.lax.bitcast_convert_type(cells, f"uint{8 * cells.dtype.itemsize}")
+    moved = _move_bits(bounds, channels, inverse, bits, words, regions)
+    return jax.lax.bitcast_convert_type(moved, cells.dtype)
+
+
+def _move_bits(bounds, channels, inverse, cells, words, regions):
     h, w, c = cells.shape
-    words = keystream(
-        material,
-        words_needed((h, w, c), channels, scramble_regions),
-        words_needed((h, w, c), channels, True),
-    )
-    return source_cells(
-        words, regions_of(size), c, channels=channels, scramble_regions=scramble_regions
-    )
+    grid = grid_of(regions, c, channels, bounds)
+    sender = None
+    if words.regions is not None:
+        sender = exchange_regions(words.regions, regions)
+        if inverse:
+            pixel = jnp.arange(h * w, dtype=sender.dtype)
+            cells = _take(cells, jnp.zeros_like(sender).at[sender].set(pixel))
+    if channels == "joint" and c > 1:
+        # Varies over devices as the key does, which loops insist on in `shard_map`.
+        pixel = jnp.arange(h * w, dtype=jnp.uint32) + words.coins.reshape(-1) * 0
+        pixel = exchange_cells(pixel.reshape(1, h, w), words, grid, inverse=inverse)
+        cells = _take(cells, pixel.reshape(-1))
+    elif channels == "mixed":
+        rows = cells.reshape(1, h, w * c)
+        rows = exchange_cells(rows, words, grid, inverse=inverse)
+        cells = rows.reshape(h, w, c)
+    else:
+        planes = jnp.moveaxis(cells, 2, 0)
+        planes = exchange_cells(planes, words, grid, inverse=inverse)
+        cells = jnp.moveaxis(planes, 0, 2)
+    return cells if sender is None or inverse else _take(cells, sender)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
-def _shuffle(material, cells, size, channels, scramble_regions):
-    source = _source(material, cells, size, channels, scramble_regions)
-    return _take(cells.reshape(source.shape[0], -1), source).reshape(cells.shape)
+def _take(cells: jax.Array, pixel: jax.Array) -> jax.Array:
+    """Returns `h w c` cells, each pixel from the number given for it."""
+    flat = cells.reshape(-1, cells.shape[2])
+    return flat.at[pixel].get(mode="promise_in_bounds").reshape(cells.shape)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
-def _unshuffle(material, cells, size, channels, scramble_regions):
-    source = _source(material, cells, size, channels, scramble_regions)
-    target = jnp.zeros_like(source)
-    target = target.at[source].set(jnp.arange(source.shape[0], dtype=source.dtype))
-    return _take(cells.reshape(source.shape[0], -1), target).reshape(cells.shape)
-
-
-def _take(flat: jax.Array, source: jax.Array) -> jax.Array:
-    """Returns `flat[source]`, bit for bit."""
-    if jnp.issubdtype(flat.dtype, jnp.floating):
-        return _take_floats(flat, source)
-    return flat.at[source].get(mode="promise_in_bounds")
-
-
-@jax.custom_jvp
-def _take_floats(flat: jax.Array, source: jax.Array) -> jax.Array:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _move_floats(bounds, channels, inverse, cells, words, regions):
     """Moves floats as bits: XLA may compute narrow ones in float32, and lose NaNs."""
-    bits = jax.lax.bitcast_convert_type(flat, f"uint{8 * flat.dtype.itemsize}")
-    return jax.lax.bitcast_convert_type(_take(bits, source), flat.dtype)
+    bits = jax.lax.bitcast_convert_type(cells, f"uint{8 * cells.dtype.itemsize}")
+    moved = _move_bits(bounds, channels, inverse, bits, words, regions)
+    return jax.lax.bitcast_convert_type(moved, cells.dtype)
 
 
-@_take_floats.defjvp
-def _take_floats_jvp(primals, tangents):
-    (flat, source), (tangent, _) = primals, tangents
-    moved = tangent.at[source].get(unique_indices=True, mode="promise_in_bounds")
-    return _take_floats(flat, source), moved
+@_move_floats.defjvp
+def _move_floats_jvp(bounds, channels, inverse, primals, tangents):
+    (cells, words, regions), tangent = primals, tangents[0]
+    number = jnp.arange(cells.size, dtype=jnp.uint32) + words.coins.reshape(-1)[0] * 0
+    source = _move_bits(
+        bounds, channels, inverse, number.reshape(cells.shape), words, regions
+    )
+    moved = tangent.reshape(-1).at[source.reshape(-1)]
+    moved = moved.get(unique_indices=True, mode="promise_in_bounds")
+    out = _move_floats(bounds, channels, inverse, cells, words, regions)
+    return out, moved.reshape(cells.shape)
