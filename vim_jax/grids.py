@@ -1,83 +1,229 @@
-"""The expected energy of grids of blocks, each of them one region.
+"""Grids of blocks, each of them one region, and the expected energy of such plans.
 
-Cheaper than `plan_energy`, which takes any plan: sums over blocks are all it needs.
+The energy of a plan is a sum over regions, of their inside pairs and of their variance
+for each pair across their border, plus the squared steps between the means of
+neighbouring regions. So means and squared deviations of blocks are all it takes.
+Larger blocks get theirs from smaller ones by pairwise updates, which never subtract
+large numbers from each other.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from vim_jax._types import Channels
-from vim_jax.moments import moments, squared
+from vim_jax.moments import divide, squared
+
+_FACTOR_BITS = 24
 
 
 class Blocks(NamedTuple):
-    """Sums over a grid of blocks: int64 `rows`, `cols`, `rows cols c` (twice)."""
+    """The moments of a grid of blocks.
 
-    heights: jax.Array
-    widths: jax.Array
-    totals: jax.Array
-    squares: jax.Array
-
-
-def grid_energy(blocks: Blocks, channels: Channels, image_channels: int) -> jax.Array:
-    """Returns each block's expected energy as a region, int64 `rows cols`.
-
-    Its inside pairs, and its share of its borders with blocks of its own grid: its
-    own variance and half of the step between the means. So the sum over the grid is
-    the energy of the uniform plan. Blocks beyond the image have height or width 0,
-    and energy 0.
+    Attributes:
+      mean: int32 `planes rows+ cols+`, in 1/65536 grey level, with one row and one
+        column or more beyond the grid. One plane a channel, or one for all of them if
+        they are mixed.
+      deviations: int64 `rows cols`, sum over all values of squared deviations from the
+        mean of their plane, in energy units.
     """
-    heights, widths = blocks.heights[:, None, None], blocks.widths[None, :, None]
-    totals, squares, count = blocks.totals, blocks.squares, heights * widths
-    copies = 1
-    if channels == "mixed":
-        totals, squares = totals.sum(2, keepdims=True), squares.sum(2, keepdims=True)
-        count, copies = count * image_channels, image_channels
-    stats = moments(count, totals, squares)
-    pairs = jnp.maximum(2 * heights * widths - heights - widths, 0)
-    energy = pairs * stats.shuffled_difference
-    for axis, length in ((0, widths), (1, heights)):
-        n = energy.shape[axis]
 
-        def side(x, start, n=n, axis=axis):
-            return jax.lax.slice_in_dim(x, start, n - 1 + start, axis=axis)
+    mean: jax.Array
+    deviations: jax.Array
 
-        length = jnp.where(side(count, 1) > 0, length, 0)
-        step = length * squared(side(stats.mean, 0) - side(stats.mean, 1))
-        left = length * side(stats.variance, 0) + (step - (step >> 1))
-        right = length * side(stats.variance, 1) + (step >> 1)
-        last, first = [(0, 0)] * 3, [(0, 0)] * 3
-        last[axis], first[axis] = (0, 1), (1, 0)
-        energy = energy + jnp.pad(left, last) + jnp.pad(right, first)
-    return copies * energy.sum(2)
+
+def sum_over_planes(function, *arrays: jax.Array) -> jax.Array:
+    """Returns the sum over planes of a function of one plane of each array.
+
+    A few are added one after the other, which compiles to faster code than a sum over
+    an axis.
+    """
+    if len(arrays[0]) > 4:
+        return jax.vmap(function)(*arrays).sum(0)
+    return functools.reduce(jnp.add, map(function, *arrays))
+
+
+def block_lengths(extent: jax.Array, step: jax.Array | int, count: int) -> jax.Array:
+    """Returns how much of each block lies inside the image, along one axis.
+
+    Args:
+      extent: int64 scalar, size of the image along the axis.
+      step: integer scalar or `n 1`, size of the blocks.
+      count: number of blocks.
+
+    Returns:
+      int64 `count` (`n count`), 0 for blocks beyond the image.
+    """
+    start = jnp.arange(count, dtype=jnp.int64) * step
+    return jnp.clip(extent - start, 0, step)
+
+
+def spread_energy(
+    deviations: jax.Array, heights: jax.Array, widths: jax.Array, copies: int
+) -> jax.Array:
+    """Returns what the variance of each block adds to the energy, int64 `rows cols`.
+
+    Its inside pairs, and its own part of the pairs across its borders.
+
+    Args:
+      deviations: int64 `rows cols`.
+      heights: int64 `rows+1` or more.
+      widths: int64 `cols+1` or more.
+      copies: number of channels that one plane stands for.
+    """
+    rows, cols = deviations.shape
+
+    def neighbours(lengths, count):
+        after = lengths[1 : count + 1] > 0
+        return (jnp.arange(count) > 0).astype(jnp.int64) + after.astype(jnp.int64)
+
+    h, w = heights[:rows, None], widths[None, :cols]
+    area = h * w
+    inside = copies * (2 * area - h - w)
+    border = neighbours(widths, cols)[None] * h + neighbours(heights, rows)[:, None] * w
+    # Of the shape of the grid alone: one factor for all images of a batch.
+    factor = divide(2 * inside << _FACTOR_BITS, jnp.maximum(area * copies - 1, 1))
+    factor += divide(border << _FACTOR_BITS, jnp.maximum(area, 1))
+    # In two halves: the product may need more than 64 bits.
+    high, low = deviations >> _FACTOR_BITS, deviations & (2**_FACTOR_BITS - 1)
+    return high * factor + (low * factor >> _FACTOR_BITS)
+
+
+def step_energy(
+    mean: jax.Array, heights: jax.Array, widths: jax.Array, copies: int
+) -> jax.Array:
+    """Returns the steps from each block to those right of it and below it.
+
+    Args:
+      mean: `planes rows+1 cols+1`, as of `Blocks`.
+      heights: int64 `rows+1`.
+      widths: int64 `cols+1`.
+      copies: number of channels that one plane stands for.
+
+    Returns:
+      int64 `rows cols`: squared steps between the means, for all pairs of pixels.
+    """
+    below = jnp.where(heights[1:, None] > 0, widths[None, :-1] * copies, 0)
+    beside = jnp.where(widths[None, 1:] > 0, heights[:-1, None] * copies, 0)
+
+    def steps(plane):
+        here = plane[:-1, :-1]
+        down = squared((here - plane[1:, :-1]).astype(jnp.int64))
+        right = squared((here - plane[:-1, 1:]).astype(jnp.int64))
+        return down * below + right * beside
+
+    return sum_over_planes(steps, mean)
+
+
+def _weights(lengths: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns what merging pairs of neighbours takes.
+
+    The share of the second, in 2**-30, and `n1 * n2 / (n1 + n2)`, in 2**-16.
+    """
+    first, second = lengths[0::2], lengths[1::2]
+    both = jnp.maximum(first + second, 1)
+    return divide(second << 30, both), divide(first * second << 16, both)
+
+
+def _between(first: jax.Array, second: jax.Array, share: jax.Array) -> jax.Array:
+    """Returns the mean of two sets from their means, rounded to nearest."""
+    step = (second - first).astype(jnp.int64) * share
+    return first + (step + (1 << 29) >> 30).astype(jnp.int32)
 
 
 def quarters(x: jax.Array) -> jax.Array:
-    """Sums 2 x 2 blocks of the first two axes."""
-    rows, cols = x.shape[0] // 2, x.shape[1] // 2
-    return x.reshape(rows, 2, cols, 2, *x.shape[2:]).sum((1, 3))
+    """Sums 2 x 2 blocks of `rows cols`."""
+    zero = jnp.zeros((), x.dtype)
+    return jax.lax.reduce_window(x, zero, jax.lax.add, (2, 2), (2, 2), "VALID")
 
 
-def uniform_energy(values: jax.Array, smallest: int, channels: Channels):
-    """Returns the function from a region size, `smallest` or more, to its energy."""
-    h, w, c = values.shape
-    rows, cols = -(-h // smallest), -(-w // smallest)
+def merge(blocks: Blocks, heights: jax.Array, widths: jax.Array, copies: int) -> Blocks:
+    """Returns the blocks of twice the size.
 
-    def integral(x):
-        return jnp.pad(x, ((1, 0), (1, 0), (0, 0))).cumsum(0).cumsum(1)
+    Args:
+      blocks: even in all shapes.
+      heights: int64, as many as rows of `blocks.mean`.
+      widths: int64, as many as its columns.
+      copies: number of channels that one plane stands for.
+    """
+    rows, cols = (n // 2 for n in blocks.deviations.shape)
+    (share_y, weight_y), (share_x, weight_x) = _weights(heights), _weights(widths)
+    a, b, c, d = (blocks.mean[:, y::2, x::2] for y in (0, 1) for x in (0, 1))
+    upper, lower = (_between(*x, share_x[None, None]) for x in ((a, b), (c, d)))
+    both_wide = (widths[0::2] + widths[1::2])[None, :cols]
+    weight_x, weight_y = weight_x[None, :cols], weight_y[:rows, None]
 
-    totals, squares = integral(values), integral(values * values)
+    def added(a, b, c, d, upper, lower):
+        def step(one, other):
+            return squared((one - other)[:rows, :cols].astype(jnp.int64))
 
-    def energy(size):
-        y = jnp.minimum(jnp.arange(rows + 1) * size, h)
-        x = jnp.minimum(jnp.arange(cols + 1) * size, w)
+        energy = step(a, b) * (weight_x * heights[0::2][:rows, None])
+        energy += step(c, d) * (weight_x * heights[1::2][:rows, None])
+        return (energy + step(upper, lower) * (weight_y * both_wide)) >> 16
 
-        def sums(table):
-            return jnp.diff(jnp.diff(table[y][:, x], axis=0), axis=1)
+    more = copies * sum_over_planes(added, a, b, c, d, upper, lower)
+    return Blocks(
+        mean=_between(upper, lower, share_y[None, :, None]),
+        deviations=quarters(blocks.deviations) + more,
+    )
 
-        blocks = Blocks(jnp.diff(y), jnp.diff(x), sums(totals), sums(squares))
-        return grid_energy(blocks, channels, c).sum()
 
-    return energy
+_MOST = 8
+
+UNITS = 32
+"""A grid is laid out in units, of which the image has at most this many a side."""
+
+
+def uniform_energies(
+    finest: Blocks, extent: jax.Array, unit: jax.Array, copies: int
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the energies of grids of 1, 2, ... units a side, where they are coarse.
+
+    Args:
+      finest: the blocks of one unit, `32 32` of them (means `planes 32 32`).
+      extent: int64 `2`, height and width of the image.
+      unit: int64 scalar, in pixels; 32 units or more cover the image.
+      copies: number of channels that one plane stands for.
+
+    Returns:
+      int64 `32` sizes, the last of them one region, and int64 `32` energies, which
+      mean nothing for grids of more than eight blocks along a side.
+    """
+    heights, widths = (block_lengths(side, unit, UNITS) for side in extent)
+    area = (heights[:, None] * widths[None])[None]
+    # Centred, so that means and squares lose nothing when they are summed.
+    mean = finest.mean.astype(jnp.int64)
+    whole = divide((mean * area).sum((1, 2), keepdims=True), extent[0] * extent[1])
+    mean = mean - whole
+    energy = finest.deviations + copies * (area * squared(mean)).sum(0)
+
+    def table(x):
+        """Sums over all rectangles at the upper left corner."""
+        # Not `cumsum`, which takes long to run or to compile.
+        for _ in range(2):
+            zero = jnp.zeros_like(x[:, 0])
+            _, x = jax.lax.scan(
+                lambda s, row: (s + row, s + row), zero, x.swapaxes(0, 1)
+            )
+            x = jnp.concatenate([zero[None], x]).transpose(1, 2, 0)
+        return x
+
+    side = jnp.arange(1, UNITS + 1)
+    edges = jnp.minimum(side[:, None] * jnp.arange(_MOST + 2)[None], UNITS)
+    sums = table(jnp.concatenate([mean * area, energy[None]]))
+    sums = sums[:, edges[:, :, None], edges[:, None, :]]
+    sums = jnp.diff(jnp.diff(sums, axis=2), axis=3)
+    sizes = jnp.minimum(side * unit, jnp.maximum(*extent))
+
+    def grid(size, sums):
+        heights, widths = (block_lengths(side, size, _MOST + 1) for side in extent)
+        count = jnp.maximum(heights[:, None] * widths[None], 1)[None]
+        # Of a signed number: by an offset that is a multiple of the count.
+        mean = divide(sums[:-1] + (count << 24), count) - (1 << 24)
+        deviations = sums[-1] - copies * (count * squared(mean)).sum(0)
+        deviations = jnp.maximum(deviations, 0)[:_MOST, :_MOST]
+        spread = spread_energy(deviations, heights, widths, copies)
+        return (spread + step_energy(mean, heights, widths, copies)).sum()
+
+    return sizes, jax.vmap(grid, (0, 1))(sizes, sums)

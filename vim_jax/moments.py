@@ -38,9 +38,10 @@ def exact(function: Callable[_P, _R]) -> Callable[_P, _R]:
     return wrapped
 
 
-@exact
-def fixed_point(image: Pixels) -> jax.Array:
-    """Returns a uint8 image, or a float image in [0, 1], as int64 `h w c`.
+def grey_integers(image: Pixels) -> tuple[jax.Array, int]:
+    """Returns an image as integers `h w c`, and their binary digits below a grey level.
+
+    A uint8 image as it is, a float image in [0, 1] as uint16 in 1/256 grey level.
 
     Raises:
       ValueError: on an image so large that sums would not fit 64 bits.
@@ -52,16 +53,33 @@ def fixed_point(image: Pixels) -> jax.Array:
             f"{_LARGEST:,}: cut it, or choose a region size."
         )
     if pixels.dtype == jnp.uint8:
-        return pixels.astype(jnp.int64) * 256
-    return jnp.round(pixels.astype(jnp.float32) * 65280.0).astype(jnp.int64)
+        return pixels, 0
+    return jnp.round(pixels.astype(jnp.float32) * 65280.0).astype(jnp.uint16), 8
+
+
+@exact
+def fixed_point(image: Pixels) -> jax.Array:
+    """Returns a uint8 image, or a float image in [0, 1], as int64 `h w c`.
+
+    In 1/256 grey level.
+
+    Raises:
+      ValueError: as `grey_integers`.
+    """
+    pixels, bits = grey_integers(image)
+    return pixels.astype(jnp.int64) << (8 - bits)
 
 
 def divide(a: jax.Array, b: jax.Array | int) -> jax.Array:
-    """Returns `a // b` for a >= 0 and b > 0.
+    """Returns `a // b` for int64 a >= 0 and b > 0, where that is below 2**52.
 
-    Without the steps that signs would take, which compilers and processors pay for.
+    Processors have no vector instruction for it. So a float makes a guess, and integers
+    correct it: whatever the float is rounded to, the result is exact.
     """
-    return jax.lax.div(*jnp.broadcast_arrays(a, jnp.asarray(b, a.dtype)))
+    a, b = jnp.broadcast_arrays(a, jnp.asarray(b, a.dtype))
+    guess = (a.astype(jnp.float64) / b.astype(jnp.float64)).astype(a.dtype)
+    rest = a - guess * b
+    return guess + (rest >= b).astype(a.dtype) - (rest < 0).astype(a.dtype)
 
 
 class Moments(NamedTuple):

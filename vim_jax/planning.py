@@ -2,19 +2,20 @@
 
 Plans come from one family, ordered from the untouched image to one region:
 
-1. Quadtrees. Blocks of 2, 4, 8, ... pixels, up to about a quarter of the image. A block
-   becomes one region when its score, the VFE per pixel that it adds over its four
-   quarters divided by its area, reaches a threshold; the largest such block wins. So
-   lowering the threshold spends shuffling where it buys most VFE with the smallest
-   regions.
-2. Uniform grids of every size from there up, because a quadtree is too coarse near
+1. Quadtrees. Blocks of 2, 4, 8, ... pixels, up to half of the image. A block becomes
+   one region when its score, the VFE per pixel that it adds over its four quarters
+   divided by its area, reaches a threshold; the largest such block wins. So lowering
+   the threshold spends shuffling where it buys most VFE with the smallest regions.
+2. Uniform grids of a quarter of the image and up, because a quadtree is too coarse near
    the top.
 
-No step is taken to raise the VFE: bisection only needs that one end of the family
-lies below the target and the other above it. All decisions compare integers, so that
-a plan is the same eager, jitted, vmapped and on every device.
+No step is taken to raise the VFE: a search only needs that one end of the family lies
+below the target and the other above it. All decisions compare integers, so that a plan
+is the same eager, jitted, vmapped and on every device. And they see nothing but the
+image: not how far it is padded to share a program with images of other shapes.
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -22,16 +23,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vim_jax._types import Channels, Pixels, as_pixels, check_channels, concrete
-from vim_jax.expectation import plan_energy
-from vim_jax.grids import uniform_energy
-from vim_jax.moments import ENERGY_UNIT, exact, fixed_point
-from vim_jax.quadtree import quadtree
-from vim_jax.regions import RegionPlan, check_region_size, regions_of
+from vim_jax._types import (
+    AnyArray,
+    Channels,
+    Pixels,
+    as_pixels,
+    check_channels,
+    concrete,
+)
+from vim_jax.cuts import NO_REGION, Cut, curve, energy_at, search, sizes_at, total_gain
+from vim_jax.grids import UNITS, Blocks, uniform_energies
+from vim_jax.moments import ENERGY_UNIT, exact, grey_integers
+from vim_jax.quadtree import Quadtree, pixel_blocks, quadtree
+from vim_jax.regions import Bounds, RegionPlan, check_region_size
 
 _LEVEL_BITS = 20
 _VFE_LIMIT = 2.0**18
-_ROUNDS = 3
+_ROUNDS = 2
+_UNIT_STEPS = 2
 
 
 class TargetError(ValueError):
@@ -84,22 +93,56 @@ def plan_regions(
     check_target(level, target_vfe, max_region)
     check_channels(channels)
     pixels = as_pixels(image)
+    plan, reach = plan_padded(
+        pixels,
+        np.array(pixels.shape[:2], np.int32),
+        goal_words(level, target_vfe, pixels.size, scale),
+        is_level=level is not None,
+        max_region=max_region,
+        channels=channels,
+        scale=scale,
+    )
+    reached = None if plan.reached is None else concrete(plan.reached)
+    if not clip and reached is not None and not reached:
+        raise TargetError(out_of_reach(level, target_vfe, max_region, reach))
+    return dataclasses.replace(plan, bounds=_bounds(pixels.shape, max_region))
+
+
+def _bounds(shape: tuple[int, ...], max_region: int | None) -> Bounds:
+    """Returns what is known of all plans for images of a shape."""
+    h, w = shape[:2]
+    entire = max(h, w)
+    largest = min(entire, max_region or entire)
+    block = 1 << (largest.bit_length() - 1)
+    # Up to about a quarter of the image, regions are blocks of powers of two.
+    quarter = 1 << max(0, (entire >> 2).bit_length() - 1)
+    squares = largest <= quarter and h % block == 0 and w % block == 0
+    if squares:
+        largest = block
+    return Bounds(
+        height=min(largest, h), width=min(largest, w), smallest=1, squares=squares
+    )
+
+
+def goal_words(
+    level: float | None, target_vfe: float | None, values: int, scale: float = 1.0
+) -> np.ndarray:
+    """Returns a goal as `plan_padded` takes it, uint32 `2`.
+
+    Args:
+      level: see `plan_regions`.
+      target_vfe: see `plan_regions`.
+      values: number of values of the image, all its channels.
+      scale: see `plan_regions`.
+    """
     if target_vfe is None:
         goal = round((level or 0.0) * 2**_LEVEL_BITS)
     else:
         if not 0 < scale < float("inf"):
             raise ValueError(f"scale={scale!r} is no factor: use a number above 0.")
         # No image has a VFE above the limit, and in its units all sums fit 64 bits.
-        vfe = min(float(target_vfe) / scale, _VFE_LIMIT)
-        goal = round(vfe * pixels.size / ENERGY_UNIT)
-    high, low = divmod(goal, 2**32)
-    goal_words = np.array([high, low], np.uint32)
-    plan, reach = _plan(
-        pixels, goal_words, level is not None, max_region, channels, scale
-    )
-    if not clip and concrete(plan.reached) is not None and not plan.reached:
-        raise TargetError(_out_of_reach(level, target_vfe, max_region, reach))
-    return plan
+        goal = round(min(float(target_vfe) / scale, _VFE_LIMIT) * values / ENERGY_UNIT)
+    return np.array(divmod(goal, 2**32), np.uint32)
 
 
 def check_target(
@@ -121,7 +164,8 @@ def check_target(
         check_region_size("max_region", max_region)
 
 
-def _out_of_reach(level, target_vfe, max_region, reach) -> str:
+def out_of_reach(level, target_vfe, max_region, reach) -> str:
+    """Returns what a `TargetError` says, from the VFEs that `plan_padded` returns."""
     asked = f"level={level}" if level is not None else f"target_vfe={target_vfe}"
     low, high, whole = (float(x) for x in reach)
     if whole < low:
@@ -142,8 +186,15 @@ def _out_of_reach(level, target_vfe, max_region, reach) -> str:
 
 
 class _Fit(NamedTuple):
-    """A plan's int32 `h w` sizes and its int64 expected energy."""
+    """A plan, in scalars.
 
+    Attributes:
+      cut: where the quadtree is cut.
+      size: int32, of a uniform grid's regions in pixels, 0 for a quadtree.
+      energy: int64, its expected energy.
+    """
+
+    cut: Cut
     size: jax.Array
     energy: jax.Array
 
@@ -157,117 +208,148 @@ def _nearer(target: jax.Array, a: _Fit, b: _Fit) -> _Fit:
     return _where(abs(b.energy - target) < abs(a.energy - target), b, a)
 
 
-def _search(energy, target, low, high):
-    """Bisects for an argument whose energy is near the target.
-
-    Args:
-      energy: int64 scalar -> int64 scalar; taken to be below the target at `low` and
-        not at `high`, and not to be monotone between.
-      target: int64 scalar.
-      low: Python integer.
-      high: Python integer, above `low`; not itself an answer.
-
-    Returns:
-      The nearest of all arguments tried, and its energy.
-    """
-    # Varies over devices as the image does, which loops insist on inside `shard_map`.
-    zero = target * 0
-
-    def halve(_, state):
-        low, high, nearest, nearest_energy = state
-        middle = (low + high) >> 1
-        found = energy(middle)
-        nearer = abs(found - target) < abs(nearest_energy - target)
-        return (
-            jnp.where(found >= target, low, middle),
-            jnp.where(found >= target, middle, high),
-            jnp.where(nearer, middle, nearest),
-            jnp.where(nearer, found, nearest_energy),
-        )
-
-    start = (zero + low, zero + high, zero + low, zero - 2**62)
-    steps = (high - low).bit_length()
-    return jax.lax.fori_loop(0, steps, halve, start)[2:]
-
-
-def _fit_quadtree(values, depth, channels, own, target, best):
+def _fit_quadtree(
+    tree: Quadtree,
+    extent: jax.Array,
+    whole: jax.Array,
+    target: jax.Array,
+    best: _Fit,
+) -> _Fit:
     """Returns the quadtree plan nearest to the target, or `best` if that is nearer.
 
     The quadtree's own sums are a little off where sizes change, so it aims again by
     the error of the plan found.
     """
-    h, w, _ = values.shape
-    tree = quadtree(values, depth, channels)
-    most = 2**tree.threshold_bits
+    if not tree.fine and not len(tree.coarse.key):
+        return best  # An image of three pixels a side has no blocks.
+    if not tree.fine and not len(tree.coarse.key):
+        return best  # An image of up to three pixels a side has no blocks.
+    gains = curve(tree, whole)
 
-    def improve(_, state):
-        aim, best = state
-        # Negated, so that the energy is above the target at the upper end.
-        threshold, _ = _search(lambda t: own + tree.gain(-t), aim, -most, 1)
-        size = tree.size(-threshold, (h, w))
-        energy = plan_energy(values, regions_of(size), channels)
-        return aim + target - energy, _nearer(target, best, _Fit(size, energy))
+    def improve(turn, state):
+        last, best = state
+        found = gains.gain(gains.under(last.cut.top), last.cut.other)
+        error = last.energy - tree.own - found
+        cut = search(gains, target - tree.own - error, last.cut, turn == 0)
+        found = _Fit(cut, last.size, energy_at(tree, cut, extent, turn))
+        return found, _nearer(target, best, found)
 
-    return jax.lax.fori_loop(0, _ROUNDS, improve, (target, best))[1]
+    return jax.lax.fori_loop(0, _ROUNDS, improve, (_untouched(tree), best))[1]
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
-@exact
-def _plan(image, goal, is_level, max_region, channels, scale):
-    """Returns the plan, and the VFE of: the image, its largest regions, its shuffle.
+def _untouched(tree: Quadtree) -> _Fit:
+    # Varies over devices as the image does, which loops insist on inside `shard_map`.
+    zero = (tree.own * 0).astype(jnp.int32)
+    return _Fit(Cut(zero + NO_REGION, zero + NO_REGION), zero, tree.own)
+
+
+def _unit_blocks(tree: Quadtree, step: jax.Array, copies: int) -> Blocks:
+    """Returns the first 32 x 32 blocks of 2**step pixels."""
+
+    def fitted(x):
+        x = x[..., :UNITS, :UNITS]
+        edge = [(0, UNITS - n) for n in x.shape[-2:]]
+        return jnp.pad(x, [(0, 0)] * (x.ndim - 2) + edge)
+
+    coarse = zip(*tree.coarse.blocks, strict=True)
+    options = [pixel_blocks(tree, UNITS, copies)]
+    options += [level.blocks for level in tree.fine]
+    options += [Blocks(*parts) for parts in coarse]
+    options = [jax.tree.map(fitted, blocks) for blocks in options]
+    # Coarser ones are never needed: there would be few of them.
+    options = options[: max(1, len(options) - _UNIT_STEPS)]
+    return jax.tree.map(lambda *x: jax.lax.select_n(step, *x), *options)
+
+
+def plan_padded(
+    image: AnyArray,
+    extent: AnyArray,
+    goal: AnyArray,
+    *,
+    is_level: bool,
+    max_region: int | None,
+    channels: Channels,
+    scale: float = 1.0,
+) -> tuple[RegionPlan, tuple[jax.Array, jax.Array, jax.Array]]:
+    """Plans an image that may be padded, so that images of many shapes share a program.
 
     Args:
-      image: `h w c`.
-      goal: uint32 `2`, the high and low word of a level in 2**-_LEVEL_BITS, or of a
-        target in energy units: an argument, so that targets share a program.
-      is_level: which of them.
+      image: `h w c`, uint8 or float in [0, 1]; below and right of its extent anything.
+      extent: int32 `2`, true height and width.
+      goal: from `goal_words`, for the true number of values.
+      is_level: whether that is a level or a target.
       max_region: see `plan_regions`.
       channels: see `plan_regions`.
       scale: see `plan_regions`.
-    """
-    goal = (goal[0].astype(jnp.int64) << 32) + goal[1].astype(jnp.int64)
-    values = fixed_point(as_pixels(image))
-    h, w, _ = values.shape
-    entire = max(h, w)
-    largest = min(entire, max_region or entire)
-    depth = max(0, min(largest, entire // 4).bit_length() - 1)
 
-    energy_of_grid = uniform_energy(values, 2**depth, channels)
-    own = (jnp.diff(values, axis=0) ** 2).sum() + (jnp.diff(values, axis=1) ** 2).sum()
-    top, whole = jax.vmap(energy_of_grid)(jnp.array([largest, entire], jnp.int64))
+    Returns:
+      The plan, that of the image without its padding, with sizes of 1 outside, and the
+      VFE of: the image, its largest regions, its shuffle as one region.
+    """
+    return _plan(image, extent, goal, is_level, max_region, channels, scale)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
+@exact
+def _plan(image, extent, goal, is_level, max_region, channels, scale):
+    goal = (goal[0].astype(jnp.int64) << 32) + goal[1].astype(jnp.int64)
+    pixels, bits = grey_integers(image)
+    h, w, c = pixels.shape
+    copies = c if channels == "mixed" else 1
+    extent = extent.astype(jnp.int64)
+    entire = jnp.maximum(*extent)
+    largest = jnp.minimum(entire, max_region or max(h, w))
+    tree = quadtree(pixels, extent, bits, largest, channels)
+    own, untouched = tree.own, _untouched(tree)
+
+    # The largest power of two that is no more than a quarter of the image.
+    quarter = 63 - jax.lax.clz(jnp.maximum(entire >> 2, 1))
+    step = jnp.maximum(quarter - _UNIT_STEPS, 0)
+    units = _unit_blocks(tree, step, copies)
+    sizes, energies = uniform_energies(units, extent, jnp.int64(1) << step, copies)
+    whole = energies[-1]
+    coarse = (sizes >= jnp.maximum(jnp.int64(1) << quarter, 2)) & (sizes <= largest)
+    top_index = jnp.where(coarse, jnp.arange(UNITS), -1).max()
+
+    def uniform(index):
+        return _Fit(untouched.cut, sizes[index].astype(jnp.int32), energies[index])
+
+    one = untouched.size + 1
+    all_blocks = _Fit(Cut(one, one), untouched.size, own + total_gain(tree))
+    coarsest = _where(top_index >= 0, uniform(top_index), all_blocks)
+    top = coarsest.energy
+
     target = own * 0 + goal
     if is_level:
         span = whole - own  # Times level, rounded down, without leaving 64 bits.
         high, low = span >> _LEVEL_BITS, span & (2**_LEVEL_BITS - 1)
         target = own + high * goal + ((low * goal) >> _LEVEL_BITS)
-
-    def uniform(size):
-        # Varies over devices as the image does, for loops inside `shard_map`.
-        return jnp.broadcast_to((own * 0 + size).astype(jnp.int32), (h, w))
-
-    unshuffled, coarsest = _Fit(uniform(1), own), _Fit(uniform(largest), top)
-    best = _nearer(target, unshuffled, coarsest)
-    if depth:
-        best = _fit_quadtree(values, depth, channels, own, target, best)
-    if 2**depth < largest:
-        size, energy = _search(energy_of_grid, target, 2**depth, largest)
-        best = _nearer(target, best, _Fit(uniform(size), energy))
+    best = _nearer(target, untouched, coarsest)
+    best = _fit_quadtree(tree, extent, whole, target, best)
+    misses = jnp.where(coarse, abs(energies - target), 2**62)
+    nearest = jnp.where(misses == misses.min(), jnp.arange(UNITS), 0).max()
+    best = _where(top_index >= 0, _nearer(target, best, uniform(nearest)), best)
     # Beyond the ends there is nothing to search, and where shuffling lowers the VFE
     # the nearest plan would mean nothing.
     best = _where(target > jnp.maximum(top, own), coarsest, best)
-    best = _where(target <= own, unshuffled, best)
+    best = _where(target <= own, untouched, best)
     best = _where(whole < own, coarsest, best)
-    size = _where(values.min() == values.max(), unshuffled, best).size
+    best = _where((own == 0) & (whole == 0), untouched, best)
 
-    expected = plan_energy(values, regions_of(size), channels)
+    size = jnp.where(best.size > 0, best.size, sizes_at(tree, best.cut, (h, w)))
+    inside = (jnp.arange(h) < extent[0])[:, None] & (jnp.arange(w) < extent[1])[None]
+    size = jnp.where(inside, size, 1)
+
+    count = (extent[0] * extent[1] * c).astype(jnp.float64)
+    # In this order, which compilers do not change when `count` is constant.
+    factor = scale * ENERGY_UNIT * (1 / count)
 
     def as_vfe(energy):
-        grey = energy.astype(jnp.float64) * (scale * ENERGY_UNIT / values.size)
-        return grey.astype(jnp.float32)
+        return (energy.astype(jnp.float64) * factor).astype(jnp.float32)
 
     # A target that is the VFE or max VFE of the image, as float32, is within reach.
     top = jnp.maximum(own, top)
     within = (own - (own >> 20) <= target) & (target <= top + (top >> 20))
     reached = within & (own <= whole)
-    plan = RegionPlan(size, expected_vfe=as_vfe(expected), reached=reached)
+    plan = RegionPlan(size, expected_vfe=as_vfe(best.energy), reached=reached)
     return plan, tuple(map(as_vfe, (own, top, whole)))

@@ -1,115 +1,302 @@
-"""The quadtree that plans are cut from: blocks of 2, 4, 8, ... pixels, with scores."""
+"""The quadtree that plans are cut from: blocks of 2, 4, 8, ... pixels, with scores.
+
+Fine levels are arrays of their own shapes. The coarse ones, of at most 16 x 16 blocks,
+share one shape and are looped over, so that they cost little to compile.
+"""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from vim_jax._types import Channels
-from vim_jax.grids import Blocks, grid_energy, quarters
-from vim_jax.moments import divide
+from vim_jax.corners import Corners, corners_of, pair_energies
+from vim_jax.grids import (
+    Blocks,
+    block_lengths,
+    merge,
+    quarters,
+    spread_energy,
+    step_energy,
+)
+from vim_jax.moments import divide, squared
 
-_SCORE_UNIT = 1 << 13  # In energy units per pixel and pixel of block area.
-_SCORE_BITS = 22
+COARSE = 16
+"""Levels of at most this many blocks a side are looped over."""
+
+_EXPONENT_BITS, _MANTISSA_BITS, _LEVEL_BITS, _PLACE_BITS = 6, 5, 4, 4
+_SMALLEST_EXPONENT = -22
+
+KEY_BITS = _EXPONENT_BITS + _MANTISSA_BITS + _LEVEL_BITS + _PLACE_BITS
+"""Keys of blocks, and the thresholds they are compared with, have this many bits."""
 
 
-def _stretch(x: jax.Array, factor: int) -> jax.Array:
-    return jnp.repeat(jnp.repeat(x, factor, axis=0), factor, axis=1)
+class Level(NamedTuple):
+    """The blocks of one size, or, stacked, of several.
+
+    Attributes:
+      key: int32 `rows cols`. A block is (part of) a region when its key is a threshold
+        or more. Above its parent's, so that its quarters are regions before the block
+        is; 0 for what is never a region, and for the largest blocks.
+      top: int32 `rows cols`, the key of the largest block that holds the block, 0 if
+        there is none. They have a threshold of their own: there are few of them, and
+        each changes the energy much.
+      gain: int64 `rows cols`, energy that the block adds over its four quarters, about:
+        exact where all blocks around are of its size.
+      spread: int64 `rows cols`, what of that is certain (`spread_energy`).
+      blocks: its moments.
+    """
+
+    key: jax.Array
+    top: jax.Array
+    gain: jax.Array
+    spread: jax.Array
+    blocks: Blocks
 
 
 class Quadtree(NamedTuple):
-    """Blocks of 2, 4, ... pixels: one `rows cols` array a level.
+    """An image in blocks of 2, 4, ... pixels.
 
     Attributes:
-      gains: int64, energy that a block adds over its four quarters.
-      thresholds: int64, a block is (part of) a region when the threshold is this or
-        lower. Above its parent's, and no two are equal, so that plans change by one
-        block at a time.
+      corners: its pixels, one row and column of blocks or more beyond it.
+      bits: binary digits that pixels have below one grey level.
+      own: int64 scalar, energy of the image.
+      fine: levels of more than `COARSE` blocks a side.
+      coarse: the other levels, stacked.
     """
 
-    gains: list[jax.Array]
-    thresholds: list[jax.Array]
-
-    @property
-    def threshold_bits(self) -> int:
-        """Thresholds are below 2 to this power."""
-        return _SCORE_BITS + _tie_bits(self.thresholds)
-
-    def size(self, threshold: jax.Array, shape: tuple[int, int]) -> jax.Array:
-        """Returns the int32 `h w` sizes of the plan for a threshold."""
-        h, w = shape
-        size = jnp.ones((h, w), jnp.int32)
-        for level, own in enumerate(self.thresholds, 1):
-            merged = _stretch(own >= threshold, 2**level)[:h, :w]
-            size = jnp.where(merged, jnp.int32(2**level), size)
-        return size
-
-    def gain(self, threshold: jax.Array) -> jax.Array:
-        """Returns the energy that the plan for a threshold adds, about.
-
-        Exact for uniform plans; across a border between regions of different sizes,
-        half of the step between the means is taken as for the one size, half as for
-        the other.
-        """
-        return sum(
-            (
-                jnp.where(own >= threshold, gain, 0).sum()
-                for gain, own in zip(self.gains, self.thresholds, strict=True)
-            ),
-            start=jnp.int64(0),
-        )
+    corners: Corners
+    bits: int
+    own: jax.Array
+    fine: list[Level]
+    coarse: Level
 
 
-def quadtree(values: jax.Array, depth: int, channels: Channels) -> Quadtree:
-    """Returns the scored quadtree of an int64 `h w c` image."""
-    h, w, c = values.shape
-    side = 2**depth
-    padding = ((0, -h % side), (0, -w % side))
-    padded = jnp.pad(values, (*padding, (0, 0)))
-    blocks = Blocks(
-        jnp.pad(jnp.ones(h, jnp.int64), padding[0]),
-        jnp.pad(jnp.ones(w, jnp.int64), padding[1]),
-        padded,
-        padded * padded,
-    )
-    energy = grid_energy(blocks, "independent", c)
-    gains, scores = [], []
-    for level in range(1, depth + 1):
-        blocks = Blocks(
-            blocks.heights.reshape(-1, 2).sum(1),
-            blocks.widths.reshape(-1, 2).sum(1),
-            quarters(blocks.totals),
-            quarters(blocks.squares),
-        )
-        merged = grid_energy(blocks, channels, c)
-        gains.append(merged - quarters(energy))
-        pixels = jnp.maximum(blocks.heights[:, None] * blocks.widths[None], 1)
-        score = divide(jnp.maximum(gains[-1], 0), pixels * (_SCORE_UNIT * 4**level))
-        scores.append(jnp.minimum(score, 2**_SCORE_BITS - 1))
-        energy = merged
-    return Quadtree(gains, _thresholds(scores))
+def _scores(gain: jax.Array, level: jax.Array | int) -> jax.Array:
+    """Returns the logarithm of gain over squared area, int32, about; 0 for none.
 
-
-def _thresholds(scores: list[jax.Array]) -> list[jax.Array]:
-    """Returns scores raised to the parent's where that is higher, with ties broken.
-
-    Lower levels come first, so that a block's quarters are regions before the block.
+    The energy per pixel that a region gains, for its size: where shuffling buys most
+    with the smallest regions comes first.
     """
-    raised = scores[-1:]
-    for score in scores[-2::-1]:
-        parent = _stretch(raised[0], 2)[: score.shape[0], : score.shape[1]]
-        raised.insert(0, jnp.maximum(score, parent))
-    ties = _tie_bits(scores)
-    ranks = np.split(
-        2**ties - 1 - np.arange(sum(score.size for score in scores)),
-        np.cumsum([score.size for score in scores])[:-1],
+    zeros = jax.lax.clz(jnp.maximum(gain, 1))
+    mantissa = (gain << zeros) >> (63 - _MANTISSA_BITS) & (2**_MANTISSA_BITS - 1)
+    exponent = 63 - zeros - (4 * level + _SMALLEST_EXPONENT)
+    score = ((exponent << _MANTISSA_BITS) | mantissa).astype(jnp.int32)
+    score = jnp.clip(score, 0, 2 ** (_EXPONENT_BITS + _MANTISSA_BITS) - 1)
+    return jnp.where(gain > 0, score, 0)
+
+
+def _keys(scores: jax.Array, level: jax.Array | int) -> jax.Array:
+    """Returns keys from scores: small blocks first, and equal ones told apart."""
+    rows, cols = (jnp.arange(n, dtype=jnp.uint32) for n in scores.shape)
+    # A lattice that spreads places evenly (multiples of two irrational numbers).
+    place = rows[:, None] * jnp.uint32(3242174889) + cols[None] * jnp.uint32(2447445413)
+    place = (place >> (32 - _PLACE_BITS)).astype(jnp.int32)
+    size = jnp.int32(2**_LEVEL_BITS - 1) - jnp.asarray(level, jnp.int32)
+    key = (((scores << _LEVEL_BITS) | size) << _PLACE_BITS) | place
+    return jnp.where(scores >= 0, key, 0)
+
+
+def _level(
+    blocks: Blocks,
+    quarter_energies: tuple[jax.Array, jax.Array],
+    level: jax.Array | int,
+    extent: jax.Array,
+    largest: jax.Array,
+    copies: int,
+) -> tuple[Level, tuple[jax.Array, jax.Array]]:
+    """Returns a level, with its scores for keys, and its energies and spreads."""
+    rows, cols = blocks.deviations.shape
+    size = jnp.int64(1) << level
+    heights = block_lengths(extent[0], size, rows + 1)
+    widths = block_lengths(extent[1], size, cols + 1)
+    spread = spread_energy(blocks.deviations, heights, widths, copies)
+    mean = blocks.mean[:, : rows + 1, : cols + 1]
+    energy = spread + step_energy(mean, heights, widths, copies)
+    energies, spreads = quarter_energies
+    gain = energy - energies
+    # A region of one pixel is none.
+    allowed = (heights[:-1, None] * widths[None, :-1] > 1) & (size <= largest)
+    score = jnp.where(allowed, _scores(gain, level), -1)
+    return Level(score, score, gain, spread - spreads, blocks), (energy, spread)
+
+
+def repeated(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Repeats each of `... rows cols` 2 x 2 times, and cuts that to a shape."""
+    *lead, rows, cols = x.shape
+    x = jnp.broadcast_to(x[..., :, None, :, None], (*lead, rows, 2, cols, 2))
+    return x.reshape(*lead, 2 * rows, 2 * cols)[..., : shape[0], : shape[1]]
+
+
+def _fitted(x: jax.Array, rows: int, cols: int) -> jax.Array:
+    """Pads `... r c` with zeros to `... rows cols`."""
+    pads = [(0, 0)] * (x.ndim - 2)
+    return jnp.pad(x, [*pads, (0, rows - x.shape[-2]), (0, cols - x.shape[-1])])
+
+
+def _finest_blocks(
+    corners: Corners, extent: jax.Array, bits: int, channels: Channels, rows, cols
+) -> tuple[Blocks, jax.Array]:
+    """Returns the 2 x 2 blocks, and the energy of the pixels in each.
+
+    Args:
+      corners: from `corners_of`.
+      extent: int64 `2`.
+      bits: see `Quadtree`.
+      channels: as in `shuffle`.
+      rows: number of rows of blocks wanted.
+      cols: number of columns.
+    """
+    heights, widths = (
+        block_lengths(side, 2, count)
+        for side, count in zip(extent, corners[0].shape[1:], strict=True)
     )
-    return [
-        (score << ties) + rank.reshape(score.shape)
-        for score, rank in zip(raised, ranks, strict=True)
+    # Sums of 8-bit integers, and four times their squares, fit 32 bits.
+    dtype = jnp.int64 if bits else jnp.int32
+    a, b, c, d = (corner.astype(dtype) for corner in corners)
+    unit = 16 - 2 * bits
+    near = tuple(x[:, : rows + 1, : cols + 1] for x in (a, b, c, d))
+    pairs = pair_energies(near, heights[: rows + 1], widths[: cols + 1], dtype)
+    # Blocks at the edge have 1 or 2 pixels: in quarters all means are whole numbers.
+    doubled = [
+        jnp.where(length == 2, 1, 2).astype(dtype) for length in (heights, widths)
     ]
+    scale = (doubled[0][:, None] * doubled[1][None])[None]
+    totals = a + b + c + d
+    squares = 4 * (a * a + b * b + c * c + d * d).sum(0, dtype=dtype)[:rows, :cols]
+    if channels == "mixed":
+        copies = len(a)
+        totals = totals.sum(0, dtype=jnp.int64, keepdims=True)
+        scaled = totals * scale.astype(jnp.int64)
+        means = divide(scaled << (14 - bits), copies)
+        rest = copies * squares.astype(jnp.int64) - (totals * scaled)[0, :rows, :cols]
+        deviations = divide(rest << unit, 4 * copies)
+    else:
+        scaled = totals * scale
+        means = scaled << (14 - bits)
+        rest = squares - (totals * scaled).sum(0, dtype=dtype)[:rows, :cols]
+        deviations = rest.astype(jnp.int64) << unit >> 2
+    blocks = Blocks(means.astype(jnp.int32), deviations)
+    return blocks, pairs.astype(jnp.int64) << unit
 
 
-def _tie_bits(scores: list[jax.Array]) -> int:
-    return max(1, sum(score.size for score in scores).bit_length())
+def quadtree(
+    pixels: jax.Array,
+    extent: jax.Array,
+    bits: int,
+    largest: jax.Array,
+    channels: Channels,
+) -> Quadtree:
+    """Returns the scored quadtree of an image.
+
+    Args:
+      pixels: `h w c` integers, padded at the lower and right edge with anything.
+      extent: int64 `2`, true height and width.
+      bits: binary digits that pixels have below one grey level: 0 or 8.
+      largest: int64 scalar, no block larger than this many pixels is a region.
+      channels: as in `shuffle`.
+    """
+    h, w, c = pixels.shape
+    # Above half of the image a tree is too coarse: grids of other sizes take over.
+    largest = jnp.minimum(largest, jnp.maximum(*extent) // 2)
+    copies = c if channels == "mixed" else 1
+    depth = max(0, (max(h, w) // 2).bit_length() - 1)
+    rows, cols, fine_levels = -(-h // 2), -(-w // 2), 0
+    while max(rows, cols) > COARSE and fine_levels < depth:
+        rows, cols, fine_levels = -(-rows // 2), -(-cols // 2), fine_levels + 1
+    # All fine levels keep a row and a column of blocks beyond the image.
+    corners = corners_of(
+        pixels, extent, (rows + 1) << fine_levels, (cols + 1) << fine_levels
+    )
+    shape = rows << fine_levels, cols << fine_levels
+    blocks, pairs = _finest_blocks(corners, extent, bits, channels, *shape)
+    own = pairs.sum(0).sum()
+
+    def lengths(size, blocks):
+        return (
+            block_lengths(side, size, count)
+            for side, count in zip(extent, blocks.mean.shape[1:], strict=True)
+        )
+
+    fine = []
+    energies = pairs, jnp.zeros_like(pairs)
+    for level in range(1, fine_levels + 1):
+        found, energies = _level(blocks, energies, level, extent, largest, copies)
+        fine.append(found)
+        heights, widths = lengths(2**level, blocks)
+        blocks = merge(blocks, heights, widths, copies)
+        energies = quarters(energies[0]), quarters(energies[1])
+
+    even = rows + rows % 2, cols + cols % 2
+    half = even[0] // 2, even[1] // 2
+
+    def climb(state, level):
+        blocks, energies = state
+        found, energies = _level(blocks, energies, level, extent, largest, copies)
+        wide = Blocks(
+            _fitted(blocks.mean, even[0] + 2, even[1] + 2),
+            _fitted(blocks.deviations, *even),
+        )
+        heights, widths = lengths(jnp.int64(1) << level, wide)
+        wide = merge(wide, heights, widths, copies)
+        means = _fitted(wide.mean, max(rows, half[0]) + 1, max(cols, half[1]) + 1)
+        above = Blocks(
+            means[:, : rows + 1, : cols + 1], _fitted(wide.deviations, rows, cols)
+        )
+        energies = tuple(
+            _fitted(quarters(_fitted(x, *even)), rows, cols) for x in energies
+        )
+        return (above, energies), found
+
+    start = jax.tree.map(lambda x: x + (own * 0).astype(x.dtype), (blocks, energies))
+    levels = jnp.arange(fine_levels + 1, depth + 1)
+    _, coarse = jax.lax.scan(climb, start, levels)
+    return Quadtree(corners, bits, own, *_keyed(fine, coarse, largest))
+
+
+def _keyed(
+    fine: list[Level], coarse: Level, largest: jax.Array
+) -> tuple[list[Level], Level]:
+    """Returns the levels with keys, from scores of which none is below its parent's."""
+
+    def down(above, score, level):
+        scores, tops = (repeated(x, score.shape) for x in above)
+        scores = jnp.maximum(scores, score)
+        keys = _keys(scores, level)
+        is_top = (jnp.int64(1) << level <= largest) & (jnp.int64(2) << level > largest)
+        tops = jnp.where(is_top, keys, tops)
+        return (scores, tops), (jnp.where(is_top, 0, keys), tops)
+
+    start = jnp.zeros_like(coarse.key, shape=coarse.key.shape[1:])
+    start += 0 * coarse.key.sum(dtype=jnp.int32)
+    levels = len(fine) + 1 + jnp.arange(len(coarse.key))
+    above, (keys, tops) = jax.lax.scan(
+        lambda above, x: down(above, *x),
+        (start - 1, start),
+        (coarse.key, levels),
+        reverse=True,
+    )
+    coarse = coarse._replace(key=keys, top=tops)
+    keyed = []
+    for number, level in reversed(list(enumerate(fine, 1))):
+        above, (keys, tops) = down(above, level.key, number)
+        keyed.insert(0, level._replace(key=keys, top=tops))
+    return keyed, coarse
+
+
+def pixel_blocks(tree: Quadtree, side: int, copies: int) -> Blocks:
+    """Returns the first `side` x `side` pixels, or fewer, as blocks of one pixel.
+
+    Args:
+      tree: the quadtree.
+      side: even number of pixels.
+      copies: number of channels that one plane of blocks stands for.
+    """
+    pixels = jnp.stack([x[:, : side // 2, : side // 2] for x in tree.corners])
+    c, rows, cols = pixels.shape[1:]
+    pixels = pixels.reshape(2, 2, c, rows, cols).transpose(2, 3, 0, 4, 1)
+    pixels = pixels.reshape(c, 2 * rows, 2 * cols).astype(jnp.int64)
+    pixels = pixels << (16 - tree.bits)
+    mean = divide(pixels.reshape(-1, copies, *pixels.shape[1:]).sum(1), copies)
+    deviations = squared(pixels - jnp.repeat(mean, copies, axis=0)).sum(0)
+    return Blocks(mean.astype(jnp.int32), deviations)
