@@ -1,21 +1,59 @@
 """Benchmarks run, and write what the table shows."""
 
+import importlib
 import json
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+
+import vim_jax
+from benchmarks import train
 
 
 @pytest.mark.slow
-def test_shuffle_benchmark_writes_its_numbers(tmp_path):
-    out = tmp_path / "shuffle.json"
-    command = [sys.executable, "-m", "benchmarks", "shuffle"]
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["shuffle", "vfe", "mixer", "train"])
+def test_smoke_preset_gives_numbers_and_a_table(name):
+    benchmark = importlib.import_module(f"benchmarks.{name}")
+    assert set(benchmark.PRESETS) == {"smoke", "cpu", "gpu"}
+    results = json.loads(json.dumps(benchmark.run("smoke"), allow_nan=False))
+    assert results["rows"]
+    heads, cells = benchmark.table(results)
+    assert len(cells) >= len(results["rows"])
+    for row in cells:
+        assert len(row) == len(heads)
+        assert all(isinstance(cell, str) for cell in row)
+
+
+def test_training_mixes_every_image_of_every_step_afresh():
+    image = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    images = jnp.asarray(np.stack([image] * 2))
+
+    def shuffle(key, image, plan):
+        return vim_jax.shuffle(key, image, 8)
+
+    mix = jax.jit(train._mix, static_argnums=0)
+    mixed = [np.asarray(mix(shuffle, jnp.int32(i), images, None)) for i in (0, 1, 0)]
+    np.testing.assert_array_equal(mixed[0], mixed[2])
+    different = [image, *mixed[0], *mixed[1]]
+    assert len({x.tobytes() for x in different}) == 5
+    for x in different:
+        np.testing.assert_array_equal(np.sort(x.ravel()), np.sort(image.ravel()))
+
+
+@pytest.mark.slow
+def test_command_writes_its_numbers(tmp_path):
+    out = tmp_path / "vfe.json"
+    command = [sys.executable, "-m", "benchmarks", "vfe"]
     command += ["--preset", "smoke", "--json", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     results = json.loads(out.read_text())
     (row,) = results["rows"]
-    assert row["mvalues_per_s"]["vim_jax.shuffle"] > 0
+    assert row["mvalues_per_s"]["vim_jax.vfe"] > 0
     assert results["device"]
-    assert results["command"].endswith("shuffle --preset smoke")
+    assert results["command"].endswith("vfe --preset smoke")
     assert "numpy" in done.stdout

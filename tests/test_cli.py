@@ -331,7 +331,7 @@ def test_disk_that_takes_nothing_is_exit_code_1(call, folder, monkeypatch, code)
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
-        patch.setattr("vim_jax.data.writers._write_new", fail)
+        patch.setattr("vim_jax.data.folder_writer.stage", fail)
         exit_code, _, err = call(*MIX)
     assert exit_code == 1
     (sentence,) = complaints(err)
@@ -362,7 +362,7 @@ def test_published_tfds_data_set_is_a_source(call, folder):
 def test_help_shows_every_command_and_examples(call):
     code, out, _ = call("--help")
     assert code == 0
-    for name in ("mix", "restore", "vfe", "train", "demo", "Exit codes"):
+    for name in ("mix", "merge", "restore", "vfe", "train", "demo", "Exit codes"):
         assert name in out
     code, out, _ = call("mix", "--help")
     assert code == 0
@@ -375,4 +375,4 @@ def test_help_shows_every_command_and_examples(call):
 def test_no_and_unknown_commands(call, arguments):
     code, _, err = call(*arguments)
     assert code == 2
-    assert "use one of mix, restore, vfe, train, demo" in err
+    assert "use one of mix, merge, restore, vfe, train, demo" in err

@@ -218,6 +218,8 @@ def test_one_bit_becomes_grey(tmp_path):
 def test_other_colour_spaces_become_rgb(tmp_path, mode, suffix):
     image = Image.fromarray(pixels("RGB", 16, 16)).convert(mode)
     path = saved(tmp_path / f"a{suffix}", image)
+    if reopened(path).mode != mode:
+        pytest.skip(f"this Pillow converts {mode} itself")
     decoded = decode(path)
     assert (decoded.mode, decoded.note) == ("RGB", f"converted from {mode} to RGB")
     np.testing.assert_array_equal(
@@ -444,13 +446,15 @@ def test_damaged_exif_is_ignored_and_said(tmp_path, suffix):
     np.testing.assert_array_equal(decoded.image, pixels("RGB"))
 
 
-def test_pillow_warnings_stay_inside(tmp_path):
-    # A tag of a wrong length makes Pillow warn; under pytest that is an error.
-    path = tmp_path / "odd.jpg"
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\xff\0\0\0\xff\xff\0\0\0\0\0\0"
-    Image.fromarray(pixels("RGB", 16, 16)).save(path, exif=exif)
-    with pytest.warns(UserWarning, match="Skipping tag"):
-        reopened(path).getexif().get(0x0112)
+def test_pillow_warnings_stay_inside(tmp_path, monkeypatch):
+    open_image = Image.open
+
+    def open_and_warn(*args, **kwargs):
+        warnings.warn("odd file", UserWarning, stacklevel=2)
+        return open_image(*args, **kwargs)
+
+    path = saved(tmp_path / "odd.png", Image.fromarray(pixels("RGB", 16, 16)))
+    monkeypatch.setattr(Image, "open", open_and_warn)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert decode(path).image.shape == (16, 16, 3)

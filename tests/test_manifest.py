@@ -15,6 +15,7 @@ from folders import is_sentence, photographs, tree
 from vim_jax import SecretKey, VisualMixer
 from vim_jax.data import DataError, folder, manifest
 from vim_jax.data.publish import publish
+from vim_jax.permute import SPEC_VERSION
 
 KEY = SecretKey(bytes(range(32)))
 SEALED = manifest.Sealed(
@@ -72,15 +73,24 @@ def test_sealed_record_opens_by_the_document_alone():
     assert len(message) == 4096
     content = json.loads(message)
     plan = zlib.decompress(base64.b64decode(content.pop("plan")))
-    assert np.frombuffer(plan, "<u4").reshape(content.pop("shape")).tolist() == (
-        sizes.tolist()
-    )
+    numbers = np.frombuffer(plan, f"<u{content.pop('width')}")
+    assert numbers.reshape(content.pop("shape")).tolist() == sizes.tolist()
     assert content == {
         "id": "a.jpg",
         "suffix": ".jpg",
         "mode": "RGB",
         "nonce": np.arange(8, dtype="<u4").tobytes().hex(),
     }
+
+
+@pytest.mark.parametrize("largest", [1, 255, 256, 65535, 65536, 2**31 - 1])
+def test_plans_of_any_size_come_back(largest):
+    sizes = np.array([[1, largest]], np.int32)
+    sealed = manifest.Sealed("a.jpg", None, "L", SEALED.nonce, sizes)
+    text = manifest.seal(KEY, "a.png", sealed)
+    opened = manifest.unseal(KEY, record("a.png", sealed=text))
+    assert opened.size.dtype == np.int32
+    np.testing.assert_array_equal(opened.size, sizes)
 
 
 def test_sealed_record_opens_for_nobody_else():
@@ -168,8 +178,9 @@ def test_lines_that_are_no_json_are_refused(tmp_path, line):
 
 
 def test_other_version_of_the_permutation_is_refused(tmp_path):
-    path = write(tmp_path / "m", head(permutation=2))
-    with pytest.raises(DataError, match="names version 2 of the permutation"):
+    version = SPEC_VERSION + 1
+    path = write(tmp_path / "m", head(permutation=version))
+    with pytest.raises(DataError, match=f"names version {version} of the permutation"):
         read(path)
 
 
@@ -180,13 +191,13 @@ def test_manifest_that_cannot_be_read_is_one_sentence(tmp_path):
     assert is_sentence(str(error.value))
 
 
-def test_writer_keeps_a_part_and_takes_back_the_last_line(tmp_path):
+def test_writer_keeps_a_part_and_takes_lines_back(tmp_path):
     path = write(tmp_path / "m", head(), record("a"), record("lost"))
     keep = len(path.read_bytes().rpartition(b'{"id": "lost"')[0])
     with manifest.ManifestWriter(path, keep) as writer:
-        writer.append(record("b"))
-        writer.append(record("mistake"))
-        writer.take_back()
+        starts = writer.append(record("b"), record("mistake"), record("another"))
+        assert starts[0] == keep
+        writer.cut(starts[1])
         writer.append(record("c"))
     assert [entry["id"] for entry, _ in read(path)[2]] == ["a", "b", "c"]
 
@@ -209,7 +220,7 @@ def published(tmp_path_factory):
 def test_published_manifest_names_settings_and_key(published):
     found = json.loads(published.splitlines()[0])
     assert found["format"] == "vim_jax manifest"
-    assert found["permutation"] == 1
+    assert found["permutation"] == SPEC_VERSION
     assert found["key"] == KEY.fingerprint
     assert found["file_format"] == "png"
     assert found["settings"]["region_size"] == 5

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import jax
@@ -10,10 +11,16 @@ from flax import nnx
 
 from vim_jax.models import create_model, list_models
 
+# Options that make the large models fit tiny images.
+TINY = {
+    "resnet50": dict(blocks=(1, 2), widths=(8, 16)),
+    "vit_b16": dict(patch_size=4, dim=24, depth=2, heads=3),
+}
+
 
 def make(name, **kwargs):
     defaults = dict(num_classes=10, image_size=8, channels=3, rngs=nnx.Rngs(0))
-    return create_model(name, **{**defaults, **kwargs})
+    return create_model(name, **{**defaults, **TINY.get(name, {}), **kwargs})
 
 
 def images(shape=(2, 8, 8, 3), seed=0):
@@ -60,11 +67,21 @@ def test_shapes_dtypes_and_explicit_randomness(name):
     np.testing.assert_allclose(half, got, atol=0.1)
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_no_random_state_in_the_model(name):
-    _, params, rest = nnx.split(make(name), nnx.Param, ...)
+@pytest.mark.parametrize("name", ["resnet8", "resnet50", "vit_b16"])
+def test_computing_in_bfloat16_changes_little(name):
+    x = images()
+    exact = logits(make(name), x)
+    rough = logits(make(name, dtype="bfloat16"), x)
+    assert rough.dtype == np.float32
+    assert 0 < np.abs(rough - exact).max() < 0.1
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet50", "vit_b16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_no_random_state_in_the_model_and_all_of_it_float32(name, dtype):
+    _, params, rest = nnx.split(make(name, dtype=dtype), nnx.Param, ...)
     for leaf in jax.tree.leaves((params, rest)):
-        assert jnp.issubdtype(leaf.dtype, jnp.floating)
+        assert leaf.dtype == jnp.float32
 
 
 def test_parameter_counts():
@@ -79,6 +96,53 @@ def test_parameter_counts():
     assert count("vit_tiny_patch4", image_size=32) == 3 * block + outside + 64 * 96
     bare = count("vit_tiny_patch4", image_size=32, position_embedding=False)
     assert bare == 3 * block + outside
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("resnet50", 25_557_032), ("vit_b16", 86_567_656)]
+)
+def test_published_parameter_counts(name, parameters):
+    def create():
+        return create_model(
+            name, num_classes=1000, image_size=224, rngs=nnx.Rngs(0), dtype="bfloat16"
+        )
+
+    def logits_and_parameters():
+        model: Any = create()
+        x = jnp.zeros((2, 224, 224, 3))
+        return model(x, train=True), nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+    out, params = jax.eval_shape(logits_and_parameters)
+    assert (out.shape, out.dtype) == ((2, 1000), jnp.float32)
+    sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(params)]
+    assert sum(sizes) == parameters
+
+
+def test_bottlenecks_shrink_in_the_middle_convolution():
+    model: Any = nnx.eval_shape(
+        lambda: create_model("resnet50", num_classes=5, image_size=64, rngs=nnx.Rngs(0))
+    )
+    assert len(model.blocks) == 16
+    halving = [i for i, block in enumerate(model.blocks) if block.conv.conv.strides > 1]
+    assert halving == [3, 7, 13]
+    projected = [i for i, block in enumerate(model.blocks) if block.project is not None]
+    assert projected == [0, *halving]
+    for block in model.blocks:
+        assert block.reduce.conv.strides == block.expand.conv.strides == 1
+        assert block.conv.norm.momentum == 0.9
+
+
+def test_class_token_sees_every_patch_and_its_place():
+    x = images((1, 8, 12, 3))
+    patches = to_patches(x, 4)
+    model = make("vit_b16", image_size=(8, 12), position_stddev=0.5)
+    before = logits(model, x)
+    for row, column in np.ndindex(2, 3):
+        changed = patches.copy()
+        changed[:, row, column] = 1 - changed[:, row, column]
+        assert np.abs(logits(model, from_patches(changed)) - before).max() > 1e-3
+    moved = from_patches(patches[:, ::-1])
+    assert np.abs(logits(model, moved) - before).max() > 1e-3
 
 
 def test_sorted_encoder_ignores_order_within_each_channel_of_a_patch():
@@ -118,6 +182,10 @@ def test_without_position_embedding_the_order_of_patches_does_not_matter():
         ("resnet8", {}),
         ("vit_tiny_patch4", {}),
         ("vit_tiny_patch4", {"patch_encoder": "sorted"}),
+        ("resnet50", {}),
+        ("resnet50", {"dtype": "bfloat16"}),
+        ("vit_b16", {}),
+        ("vit_b16", {"dtype": "bfloat16"}),
     ],
 )
 def test_every_parameter_gets_a_gradient(name, options):
@@ -137,8 +205,9 @@ def test_every_parameter_gets_a_gradient(name, options):
         assert np.abs(leaf).max() > 0, path
 
 
-def test_batch_statistics_change_in_training_only():
-    model = make("resnet8")
+@pytest.mark.parametrize("name", ["resnet8", "resnet50"])
+def test_batch_statistics_change_in_training_only(name):
+    model = make(name)
     graphdef, params, start = nnx.split(model, nnx.Param, ...)
     start = nnx.to_pure_dict(start)
 
@@ -170,7 +239,7 @@ def test_eager_equals_compiled(name):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("resnet99", {}, r"no model 'resnet99': use one of resnet20_cifar, resnet8,"),
+        ("resnet99", {}, r"no model 'resnet99': use one of resnet20_cifar, resnet50,"),
         ("resnet8", {"patch_size": 2}, r"resnet8 has no option 'patch_size'.*blocks"),
         (
             "vit_tiny_patch4",
@@ -186,6 +255,14 @@ def test_eager_equals_compiled(name):
         ),
         ("resnet8", {"image_size": 3}, r"image_size \(3, 3\) is too small"),
         ("resnet8", {"widths": (16, 8)}, r"widths is \(16, 8\): use"),
+        ("resnet8", {"dtype": "float16"}, r"dtype is 'float16': use \"float32\" or"),
+        ("resnet50", {"image_size": 7}, r"image_size \(7, 7\) .* at least 8 pixels"),
+        ("resnet50", {"channels": 0}, r"channels is 0: use at least 1"),
+        ("resnet50", {"blocks": (1, 0)}, r"blocks is \(1, 0\): use positive"),
+        ("resnet50", {"blocks": (1,)}, r"blocks \(1,\) and widths \(8, 16\) differ"),
+        ("resnet50", {"dtype": "float16"}, r"dtype is 'float16': use \"float32\" or"),
+        ("vit_b16", {"pool": "max"}, r"pool is 'max': use \"mean\" or \"token\""),
+        ("vit_b16", {"dtype": "float16"}, r"dtype is 'float16': use \"float32\" or"),
     ],
 )
 def test_messages_name_argument_value_and_remedy(name, options, message, monkeypatch):

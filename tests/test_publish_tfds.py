@@ -142,7 +142,7 @@ def test_full_disk_is_one_sentence(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     src = photographs(tmp_path / "src", 2)
-    monkeypatch.setattr("vim_jax.data.tfds_writer.TfdsWriter._flush", fail)
+    monkeypatch.setattr("vim_jax.data.tfds_files.ShardWriter.add", fail)
     with pytest.raises(WriteError, match="No space left on device") as error:
         run(src, tmp_path / "out/dst")
     assert is_sentence(str(error.value))

@@ -236,7 +236,7 @@ def test_full_disk_stops_it_with_one_sentence(published, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vim_jax.data.writers._write_new", fail)
+    monkeypatch.setattr("vim_jax.data.writers.stage", fail)
     with pytest.raises(WriteError, match="No space left on device") as error:
         restore(published, published.parent / "back", KEY)
     assert is_sentence(str(error.value))

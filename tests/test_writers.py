@@ -19,6 +19,7 @@ from vim_jax.data import (
     train_test_arrays,
     writers,
 )
+from vim_jax.data.tfds_files import ShardWriter
 from vim_jax.data.writers import write_atomically
 
 
@@ -220,9 +221,8 @@ def test_writer_keeps_a_copy(tmp_path):
     )
 
 
-def test_splits_shards_and_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr("vim_jax.data.tfds_writer._SHARD_EXAMPLES", 4)
-    monkeypatch.setattr("vim_jax.data.tfds_writer._BATCH_EXAMPLES", 3)
+def test_splits_and_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr("vim_jax.data.tfds_files._SHARD_EXAMPLES", 4)
     path = tmp_path / "set"
     with TfdsWriter(path, label_names=["a", "b"]) as writer:
         for i in range(13):
@@ -352,12 +352,11 @@ def test_failing_disk_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_after_a_failed_write_nothing_is_published(tmp_path, monkeypatch):
-    monkeypatch.setattr("vim_jax.data.tfds_writer._BATCH_EXAMPLES", 2)
     path = tmp_path / "set"
     writer = TfdsWriter(path)
     writer.add("a", image(3, 3))
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "_flush", lambda: 1 / 0)
+        patch.setattr(ShardWriter, "add", lambda *_: 1 / 0)
         with pytest.raises(DataError, match="division by zero"):
             writer.add("b", image(3, 3))
     # A caller may go on, as if only this image had been refused.
@@ -375,15 +374,6 @@ def test_files_beside_the_records_are_published_with_them(tmp_path):
         (writer.folder / "notes").mkdir()
     assert (tmp_path / "set/manifest").read_text() == "more"
     assert tfds(str(tmp_path / "set"), "train").ids == ("a",)
-
-
-def test_batches_are_bounded_in_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("vim_jax.data.tfds_writer._BATCH_BYTES", 1000)
-    with TfdsWriter(tmp_path / "set") as writer:
-        for i in range(10):
-            writer.add(str(i), image(20, 20))
-            waiting = sum(example["image"].nbytes for _, example in writer._batch)
-            assert waiting < 1000
 
 
 def test_ids_are_listed_beside_the_records(tmp_path):

@@ -1,8 +1,9 @@
 """`vim-jax mix`: publish a mixed copy of a set of images."""
 
+import array
 import os
 import pathlib
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import tyro
@@ -13,6 +14,9 @@ from vim_jax.cli.console import complain, count, out, printable, progress, say, 
 from vim_jax.data import manifest
 from vim_jax.data.errors import WrongKeyError
 from vim_jax.keys import SecretKey
+
+if TYPE_CHECKING:  # Imported on demand: help should not wait for JAX.
+    from vim_jax.data.publish import Report
 
 _ENOUGH_BITS = 128
 
@@ -30,6 +34,12 @@ def mix(
         tyro.conf.Positional[pathlib.Path],
         tyro.conf.arg(help="The folder to write.", metavar="DST"),
     ],
+    beam_options: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(
+            help="Options of Apache Beam, for --runner beam.", metavar="-- BEAM_OPTION"
+        ),
+    ] = (),
     /,
     *,
     level: options.Level = None,
@@ -41,6 +51,14 @@ def mix(
             help="Key file, made if it is missing. Whoever has it can restore the "
             "images: keep it outside SRC and DST.",
             metavar="FILE",
+        ),
+    ] = None,
+    key_variable: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="With --runner beam: environment variable of the workers that holds "
+            "the text of the key file, where they cannot see the file.",
+            metavar="NAME",
         ),
     ] = None,
     discard_key: Annotated[
@@ -63,8 +81,22 @@ def mix(
         str | None, tyro.conf.arg(help="Split of a TFDS data set.", metavar="NAME")
     ] = None,
     data_dir: options.DataDir = None,
+    shard: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="Mix only this part of the images, as in 2/4: processes or machines "
+            "share a job. The key file must exist. `vim-jax merge DST` ends the job.",
+            metavar="I/N",
+        ),
+    ] = None,
     max_pixels: options.MaxPixels = None,
     workers: options.Workers = None,
+    runner: Annotated[
+        Literal["local", "beam"],
+        tyro.conf.arg(
+            help="Where to mix: here, or on the machines of an Apache Beam runner."
+        ),
+    ] = "local",
 ) -> int:
     """Publish a mixed copy of a set of images.
 
@@ -80,59 +112,129 @@ def mix(
     Examples:
       vim-jax mix photos published --level 0.6 --key my.key
       vim-jax mix photos published --region-size 8 --scramble-regions --discard-key
+      vim-jax mix photos published --level 0.6 --key my.key --shard 2/4
       vim-jax mix cifar10 cifar10-mixed --data-dir ~/tensorflow_datasets --split train \
 --region-size 4 --key my.key --format tfds
+      vim-jax mix photos published --level 0.6 --key my.key --format tfds \
+--runner beam -- --runner=FlinkRunner --flink_master=host:8081
     """
     from vim_jax.data.publish import publish
+    from vim_jax.data.shards import Shard
     from vim_jax.data.sources import open_source
 
     mixer = options.mixer_from(
         level, target_vfe, region_size, max_region, channels, scramble_regions, clip
     )
-    if (key is None) != discard_key:
+    if [key is not None, key_variable is not None, discard_key].count(True) != 1:
         raise ValueError(
             "give exactly one of --key FILE (whoever has the file can restore the "
             "images) and --discard-key (nobody can)"
         )
     options.check_at_least_one(max_pixels=max_pixels, workers=workers)
+    part = None if shard is None else Shard.parse(shard)
+    _check_shard(shard, key, format)
+    _check_runner(runner, beam_options, key_variable, format, workers)
     refuse_nesting(src, dst, key)
     source = open_source(src, split=split, data_dir=data_dir, max_pixels=max_pixels)
     secret = _key_from(key, dst)
-    with progress("mixing") as show:
-        report = publish(
-            source,
+    if runner == "beam":
+        from vim_jax.data.beam import KeyReference, MixImages, run_beam
+
+        reference = None if discard_key else KeyReference(key, key_variable)
+        work = MixImages(
+            src,
             dst,
             mixer,
-            secret,
-            fmt=format,
+            reference,
+            split=split,
+            data_dir=data_dir,
+            max_pixels=max_pixels,
             rename=rename,
-            workers=workers,
-            progress=show,
         )
-    _summarise(report, dst)
+        report = run_beam(work, beam_options)
+    else:
+        with progress("mixing") as show:
+            report = publish(
+                source,
+                dst,
+                mixer,
+                secret,
+                fmt=format,
+                rename=rename,
+                shard=part,
+                workers=workers,
+                progress=show,
+            )
+    numbers = _numbers(report)
+    _summarise(report, numbers, dst)
     if source.skipped:
         say(f"{count(len(source.skipped), 'file')} with another suffix left out.")
     for id, note in report.notes.items():
         say(f"{id}: {note}.")
     for id in report.unchanged:
         warn(f"{id} came out unchanged, since nothing in it moves: it is in clear.")
-    bits = [record["bits_per_region"] for record in report.records]
-    weak = sum(b["minimum"] < _ENOUGH_BITS for b in bits)
-    weaker = sum(b["median"] < _ENOUGH_BITS for b in bits)
+    weak = int((numbers["minimum"] < _ENOUGH_BITS).sum())
+    weaker = int((numbers["median"] < _ENOUGH_BITS).sum())
     if weak:
         warn(
-            f"{weak} of {count(len(bits), 'image')} have shuffled regions with fewer "
-            f"than {_ENOUGH_BITS} bits of arrangements (in {weaker}, most have): such "
-            "regions can be put back one by one without the key. Larger regions, and "
-            "regions with more detail, have more bits."
+            f"{weak} of {count(report.published, 'image')} have shuffled regions with "
+            f"fewer than {_ENOUGH_BITS} bits of arrangements (in {weaker}, most have): "
+            "such regions can be put back one by one without the key. Larger regions, "
+            "and regions with more detail, have more bits."
         )
-    if discard_key and report.records:
+    if discard_key and report.published:
         say("The key is gone: nobody, you included, can restore these images.")
-    elif report.records:
-        say(f"Keep {key} safe and secret: it restores these images, for anyone.")
+    elif report.published:
+        place = key or key_variable
+        say(f"Keep {place} safe and secret: it restores these images, for anyone.")
+    if shard is not None:
+        say(f"Shard {shard} is done. After the last one: vim-jax merge {dst}")
     for sentence in report.failures.values():
         complain(sentence)
     return 1 if report.failures else 0
+
+
+def _check_shard(shard: str | None, key: pathlib.Path | None, format: str) -> None:
+    """Raises ValueError if the other options do not go with a shard."""
+    if shard is None:
+        return
+    if key is None:
+        raise ValueError(
+            "--discard-key does not go with --shard, because each shard would draw a "
+            "key of its own: give all of them one --key FILE"
+        )
+    if not os.path.lexists(key):
+        raise ValueError(
+            f"key file {key} does not exist, and the shards need one in common: make "
+            'it once, as with `python -c "import vim_jax; '
+            f"vim_jax.SecretKey.generate().save('{key}')\"`"
+        )
+    if format == "tfds":
+        raise ValueError(
+            "--format tfds does not go with --shard: choose png or webp, or write the "
+            "data set on several machines with --runner beam"
+        )
+
+
+def _check_runner(
+    runner: str,
+    beam_options: tuple[str, ...],
+    key_variable: str | None,
+    format: str,
+    workers: int | None,
+) -> None:
+    """Raises ValueError if the other options do not go with the runner."""
+    if runner == "local":
+        if beam_options or key_variable is not None:
+            what = beam_options[0] if beam_options else "--key-variable"
+            raise ValueError(f"{what} is only for --runner beam: leave it out")
+    elif format != "tfds":
+        raise ValueError("--runner beam writes TFDS data sets: add --format tfds")
+    elif workers is not None:
+        raise ValueError(
+            "--workers does not go with --runner beam, whose runner has an option of "
+            "its own: give that after --"
+        )
 
 
 def _key_from(path: pathlib.Path | None, dst: pathlib.Path) -> SecretKey | None:
@@ -187,27 +289,35 @@ def refuse_nesting(
             )
 
 
-def _summarise(report, dst: pathlib.Path) -> None:
+def _numbers(report: "Report") -> dict[str, np.ndarray]:
+    """Returns the numbers in the records of all images, those of the bits, too."""
+    columns: dict[str, array.array[float]] = {}
+    for record in report.records:
+        for name, value in {**record, **record["bits_per_region"]}.items():
+            if isinstance(value, float | int) and not isinstance(value, bool):
+                columns.setdefault(name, array.array("d")).append(value)
+    names = (*columns, "minimum", "median")
+    return {name: np.array(columns.get(name, ())) for name in names}
+
+
+def _summarise(
+    report: "Report", numbers: dict[str, np.ndarray], dst: pathlib.Path
+) -> None:
     table = Table(title=printable(str(dst)), title_justify="left", show_header=False)
     table.add_row("mixed now", f"{report.mixed}")
     if report.found:
         table.add_row("mixed by an earlier run", f"{report.found}")
     table.add_row("failed", f"{len(report.failures)}")
-
-    def median(name: str) -> float:
-        return float(np.median([record[name] for record in report.records]))
-
-    if report.records:
-        bits = [record["bits_per_region"] for record in report.records]
-        median_bits = np.median([b["median"] for b in bits])
-        table.add_row("VFE before, median", f"{median('vfe'):,.1f}")
-        table.add_row("VFE expected, median", f"{median('expected_vfe'):,.1f}")
-        if "expected_vfe_scrambled" in report.records[0]:
-            scrambled = f"{median('expected_vfe_scrambled'):,.1f}"
+    if report.published:
+        median = {name: np.median(values) for name, values in numbers.items()}
+        table.add_row("VFE before, median", f"{median['vfe']:,.1f}")
+        table.add_row("VFE expected, median", f"{median['expected_vfe']:,.1f}")
+        if "expected_vfe_scrambled" in median:
+            scrambled = f"{median['expected_vfe_scrambled']:,.1f}"
             table.add_row("VFE expected with regions scrambled", scrambled)
-        table.add_row("VFE after, median", f"{median('vfe_after'):,.1f}")
-        table.add_row("pixels left in place, median", f"{median('left_in_place'):.0%}")
-        table.add_row("bits of a shuffled region, median", f"{median_bits:,.0f}")
-        least = min(b["minimum"] for b in bits)
+        table.add_row("VFE after, median", f"{median['vfe_after']:,.1f}")
+        table.add_row("pixels left in place, median", f"{median['left_in_place']:.0%}")
+        table.add_row("bits of a shuffled region, median", f"{median['median']:,.0f}")
+        least = numbers["minimum"].min()
         table.add_row("bits of a shuffled region, least", f"{least:,.0f}")
     out.print(table)

@@ -5,15 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from vim_jax.data import manifest
+from vim_jax.data.buckets import Bucket, square
 from vim_jax.data.errors import DataError, Failures
-from vim_jax.data.example import LazySource
+from vim_jax.data.example import Example, LazySource
 from vim_jax.data.image_folder import collisions, output_name
-from vim_jax.data.mixing import Mixed, mix_example
+from vim_jax.data.mixing import Mixed, mix_examples
 from vim_jax.data.parallel import MemoryShare
+from vim_jax.data.shards import Shard
 from vim_jax.keys import SecretKey
 from vim_jax.mixer import VisualMixer
+
+Result = Mixed | DataError
+"""A mixed image, or what went wrong with it."""
 
 
 class Job:
@@ -32,31 +38,38 @@ class Job:
         key: SecretKey | None,
         rename: bool,
         suffix: str,
+        shard: Shard | None = None,
     ):
         """See `publish`; `suffix` is that of the published files."""
         self.source = source
         self._mixer, self._rename = mixer, rename
         self._kept = key
         self._key = SecretKey.generate() if key is None else key
+        self._shard = shard
         self._memory = MemoryShare()
         self.failures: Failures = {}
-        self._names: dict[int, str] = {}
+        self._names: dict[str, str] = {}
         for i, id in enumerate(source.ids):
             try:
                 name = output_name(id, suffix)
-                self._names[i] = (
+                self._names[id] = (
                     output_name(_number(i, source.ids), suffix) if rename else name
                 )
             except DataError as error:
                 self.failures[id] = str(error)
         if not rename:
-            self._refuse(collisions([source.ids[i] for i in self._names], suffix))
-        self.indices = {name: i for i, name in self._names.items()}
+            self._refuse(collisions(self._names, suffix))
+        own = range(len(source)) if shard is None else shard.indices(len(source))
+        ids = {source.ids[i]: i for i in own}
+        self.failures = {id: why for id, why in self.failures.items() if id in ids}
+        self.indices = {
+            self._names[id]: i for id, i in ids.items() if id in self._names
+        }
 
     def _refuse(self, collisions: Mapping[str, str]) -> None:
-        for i, id in enumerate(self.source.ids):
+        for id in self.source.ids:
             if id in collisions:
-                del self._names[i]
+                del self._names[id]
                 self.failures[id] = (
                     f"{id} would be published under the name of {collisions[id]}: "
                     "rename one of them"
@@ -67,9 +80,15 @@ class Job:
         # Numbers are only meaningful for one number of images.
         count = {"images": len(self.source)} if self._rename else {}
         settings = dataclasses.asdict(self._mixer)
-        return manifest.header(
+        whole = manifest.header(
             settings, self._kept, file_format=fmt, renamed=self._rename, **count
         )
+        if self._shard is None:
+            return whole
+        # Not a plain digest: names could be guessed and tried.
+        names = np.frombuffer("\0".join(self.source.ids).encode(), np.uint8)
+        digest = self._key.nonce("list of images", names[None]).astype("<u4").tobytes()
+        return self._shard.header(whole, len(self.source), digest.hex())
 
     def check_origin(self, record: Mapping[str, Any]) -> None:
         """Raises DataError if a published name stands for another image by now."""
@@ -83,26 +102,57 @@ class Job:
                 "put the source back as it was, or mix into a new folder"
             )
 
-    def mix(self, index: int) -> Mixed | DataError:
-        """Mixes one image; what goes wrong with it is its result."""
-        id = self.source.ids[index]
+    def load(self, index: int) -> Example | DataError:
+        """Reads one image; what goes wrong with it is its result."""
         try:
-            example = self.source[index]
-            with self._memory.of(example.image.size):
-                return mix_example(
-                    example,
-                    self._names[index],
-                    self._mixer,
-                    self._key,
-                    keep_key=self._kept is not None,
-                    label_names=self.source.label_names,
-                )
+            return self.source[index]
         except DataError as error:
             return error
-        except ValueError as error:
-            return DataError(f"{id}: {error}")
-        except (MemoryError, jax.errors.JaxRuntimeError):
-            return DataError(f"{id} is too large for this machine's memory: shrink it")
+        except MemoryError:
+            return _too_large(self.source.ids[index])
+
+    def mix_batch(self, batch: Sequence[Example], bucket: Bucket) -> list[Result]:
+        """Mixes images of one bucket; what goes wrong with one is its result."""
+        try:
+            padded = bucket.pixels * bucket.images * bucket.channels
+            with self._memory.of(padded):
+                return [
+                    DataError(f"{example.id}: {result}")
+                    if isinstance(result, ValueError)
+                    else result
+                    for example, result in zip(
+                        batch,
+                        mix_examples(
+                            batch,
+                            [self._names[example.id] for example in batch],
+                            self._mixer,
+                            self._key,
+                            bucket=bucket,
+                            keep_key=self._kept is not None,
+                            label_names=self.source.label_names,
+                        ),
+                        strict=True,
+                    )
+                ]
+        except (MemoryError, jax.errors.JaxRuntimeError, ValueError) as error:
+            if len(batch) > 1:
+                return [self.mix_batch([example], bucket)[0] for example in batch]
+            if isinstance(error, ValueError):
+                return [DataError(f"{batch[0].id}: {error}")]
+            return [_too_large(batch[0].id)]
+
+    def mix(self, index: int) -> Result:
+        """Reads and mixes one image; what goes wrong with it is its result."""
+        example = self.load(index)
+        if isinstance(example, DataError):
+            return example
+        return self.mix_batch(
+            [example], square(example.image.shape, example.image.dtype)
+        )[0]
+
+
+def _too_large(id: str) -> DataError:
+    return DataError(f"{id} is too large for this machine's memory: shrink it")
 
 
 def _number(index: int, ids: Sequence[str]) -> str:

@@ -33,6 +33,11 @@ VERSION = 1
 # Sealed records are padded to a multiple of this, since the compressed length of a
 # plan tells how busy the image was.
 _PADDING = 4096
+_PLAN_LEVEL = 1  # Plans are full of repetitions, which the fastest level finds, too.
+
+
+class DamagedError(DataError):
+    """A manifest, or a line of it, that is none."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,7 +61,11 @@ class Sealed:
 
 def seal(key: SecretKey, published_id: str, sealed: Sealed) -> str:
     """Returns `sealed` encrypted for the image published as `published_id`."""
-    plan = zlib.compress(sealed.size.astype("<u4").tobytes())
+    width = _width(sealed.size)
+    packer = zlib.compressobj(_PLAN_LEVEL)
+    # Row by row, in the narrowest integers: a copy of the plan would be large.
+    rows = (packer.compress(row.astype(f"<u{width}").tobytes()) for row in sealed.size)
+    plan = b"".join(rows) + packer.flush()
     message = json.dumps(
         {
             "id": sealed.id,
@@ -64,6 +73,7 @@ def seal(key: SecretKey, published_id: str, sealed: Sealed) -> str:
             "mode": sealed.mode,
             "nonce": sealed.nonce.astype("<u4").tobytes().hex(),
             "shape": list(sealed.size.shape),
+            "width": width,
             "plan": base64.b64encode(plan).decode(),
         }
     ).encode()
@@ -80,13 +90,20 @@ def unseal(key: SecretKey, record: Mapping[str, Any]) -> Sealed:
     """
     message = _open(key, record)
     plan = zlib.decompress(base64.b64decode(message["plan"]))
+    size = np.frombuffer(plan, f"<u{message['width']}").astype(np.int32)
     return Sealed(
         id=message["id"],
         suffix=message["suffix"],
         mode=message["mode"],
         nonce=np.frombuffer(bytes.fromhex(message["nonce"]), "<u4"),
-        size=np.frombuffer(plan, "<u4").astype(np.int32).reshape(message["shape"]),
+        size=size.reshape(message["shape"]),
     )
+
+
+def _width(size: np.ndarray) -> int:
+    """Returns how many bytes the largest of some region sizes takes: 1, 2 or 4."""
+    largest = int(size.max())
+    return 1 if largest < 2**8 else 2 if largest < 2**16 else 4
 
 
 def original_id(key: SecretKey, record: Mapping[str, Any]) -> str:
@@ -198,6 +215,11 @@ def _lines(path: pathlib.Path) -> Iterator[tuple[dict[str, Any] | None, int]]:
                     content = None
                 yield content if isinstance(content, dict) else None, end
     except FileNotFoundError:
+        if next(path.parent.glob("manifest-*-of-*.jsonl"), None) is not None:
+            raise DataError(
+                f"{path.parent} holds parts of a manifest, of a job in shards: join "
+                f"them with `vim-jax merge {path.parent}` when all shards are done"
+            ) from None
         raise DataError(
             f"{path.parent} has no {NAME}: give the folder that `vim-jax mix` wrote"
         ) from None
@@ -236,38 +258,37 @@ def _is_record(record: Mapping[str, Any]) -> bool:
     )
 
 
-def _damaged(path: pathlib.Path, number: int) -> DataError:
-    return DataError(
+def _damaged(path: pathlib.Path, number: int) -> DamagedError:
+    return DamagedError(
         f"{path} is damaged in line {number}, or no manifest of vim-jax: get it anew, "
         "or begin a new folder"
     )
 
 
 class ManifestWriter:
-    """Appends lines to a manifest, each on the disk before `append` returns."""
+    """Appends lines to a manifest, which are on the disk when a method returns."""
 
     def __init__(self, path: pathlib.Path, keep: int = 0):
         """Opens `path`, a new file or an old one of which `keep` bytes are kept."""
         self._file = open(path, "r+b" if path.exists() else "xb")  # noqa: SIM115
-        self._end = keep
         try:
-            self._cut(keep)
+            self.cut(keep)
             sync_folder(path.parent)
         except BaseException:
             self.__exit__()
             raise
 
-    def append(self, entry: Mapping[str, Any]) -> None:
-        """Writes one line."""
-        self._end = self._file.tell()
-        self._file.write(as_line(entry))
+    def append(self, *entries: Mapping[str, Any]) -> list[int]:
+        """Writes lines; returns the position in the file where each of them begins."""
+        starts = []
+        for entry in entries:
+            starts.append(self._file.tell())
+            self._file.write(as_line(entry))
         self._sync()
+        return starts
 
-    def take_back(self) -> None:
-        """Removes the last line that was appended."""
-        self._cut(self._end)
-
-    def _cut(self, end: int) -> None:
+    def cut(self, end: int) -> None:
+        """Removes what stands from a position on."""
         self._file.truncate(end)
         self._file.seek(end)
         self._sync()

@@ -1,23 +1,29 @@
-"""Mixing one image of a source for publication."""
+"""Mixing images of a source for publication."""
 
 import dataclasses
-import threading
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from vim_jax.data.buckets import Bucket, square
 from vim_jax.data.example import Example
+from vim_jax.data.large import bits_of_large, is_large, plan_large, shuffle_large
 from vim_jax.data.manifest import Sealed, seal
-from vim_jax.entropy import arrangement_bits, region_areas
+from vim_jax.data.measures import expected_vfe, vfe
+from vim_jax.data.padded import (
+    Plan,
+    as_grey_levels,
+    plan_images,
+)
+from vim_jax.data.tiled import shuffle_images
+from vim_jax.entropy import permutation_bits
 from vim_jax.keys import SecretKey
 from vim_jax.keystream import Key
 from vim_jax.mixer import VisualMixer
-from vim_jax.regions import RegionPlan
-from vim_jax.shuffling import shuffle, unshuffle
-from vim_jax.vfe import expected_vfe, vfe
+from vim_jax.planning import TargetError, out_of_reach
+from vim_jax.regions import RegionPlan, uniform_plan
+from vim_jax.shuffling import shuffle
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,7 +35,6 @@ class Mixed:
       image: its pixels, of the shape and dtype of the original.
       label: index of its class, or None.
       record: its line in the manifest.
-      unchanged: whether not a single pixel moved.
       note: what decoding the original changed, or None.
     """
 
@@ -37,7 +42,6 @@ class Mixed:
     image: np.ndarray
     label: int | None
     record: dict[str, Any]
-    unchanged: bool
     note: str | None
 
 
@@ -65,30 +69,6 @@ def mix_pixels(
     return np.asarray(mixed), plan
 
 
-_SHAPES = 32
-_shapes: set[tuple[int, ...]] = set()
-_shapes_lock = threading.Lock()
-
-
-def _forget_old_shapes(shape: tuple[int, ...]) -> None:
-    """Lets go of compiled programs when there are those of many image shapes.
-
-    JAX compiles for every shape and keeps the programs, 40 MB a shape [measured]: a
-    set of photographs cut by hand would fill the memory.
-    """
-    with _shapes_lock:
-        _shapes.add(shape)
-        if len(_shapes) > _SHAPES:
-            jax.clear_caches()
-            _shapes.clear()
-            _shapes.add(shape)
-
-
-def as_grey_levels(image: np.ndarray) -> np.ndarray:
-    """Returns an image as the metrics take it: 16-bit grey becomes float32."""
-    return image.astype(np.float32) / 65535 if image.dtype == np.uint16 else image
-
-
 def mix_example(
     example: Example,
     published_id: str,
@@ -98,69 +78,172 @@ def mix_example(
     keep_key: bool,
     label_names: Sequence[str] | None = None,
 ) -> Mixed:
-    """Mixes one image.
-
-    Args:
-      example: the image; of any shape, any mode that `decode` returns.
-      published_id: its name in the published set.
-      mixer: the settings.
-      key: the secret key.
-      keep_key: whether the record holds, sealed, what restoring takes.
-      label_names: the names of the source's classes.
+    """Mixes one image, as `mix_examples` does.
 
     Raises:
       TargetError: if the target is out of reach for this image.
     """
-    _forget_old_shapes(example.image.shape)
-    image_key = key.for_image(example.id, example.image)
-    mixed, plan = mix_pixels(mixer, image_key, example.image)
-    original = as_grey_levels(example.image)
-    bits = arrangement_bits(example.image, plan, channels=mixer.channels)
-    # Regions of one pixel are not shuffled: `left_in_place` speaks of them.
-    areas = region_areas(plan.size)
-    bits = bits.reshape(len(areas), -1)[areas > 1]
-    unchanged = np.array_equal(mixed, example.image)
+    (result,) = mix_examples(
+        [example],
+        [published_id],
+        mixer,
+        key,
+        bucket=square(example.image.shape, example.image.dtype),
+        keep_key=keep_key,
+        label_names=label_names,
+    )
+    if isinstance(result, TargetError):
+        raise result
+    return result
+
+
+def mix_examples(
+    examples: Sequence[Example],
+    published_ids: Sequence[str],
+    mixer: VisualMixer,
+    key: SecretKey,
+    *,
+    bucket: Bucket,
+    keep_key: bool,
+    label_names: Sequence[str] | None = None,
+) -> list[Mixed | TargetError]:
+    """Mixes images; the result depends neither on their company nor on the bucket.
+
+    Args:
+      examples: the images, of any mode that `decode` returns, but of equal dtype and
+        number of channels.
+      published_ids: their names in the published set.
+      mixer: the settings.
+      key: the secret key.
+      bucket: a shape that they all fit into.
+      keep_key: whether the records hold, sealed, what restoring takes.
+      label_names: the names of the source's classes.
+
+    Returns:
+      The mixed images; a TargetError where the target is out of an image's reach.
+    """
+    images = [_with_channels(example.image) for example in examples]
+    plans = _plans(images, bucket, mixer)
+    nonces = [key.nonce(example.id, example.image) for example in examples]
+    mixed = _shuffled(images, plans, nonces, key, bucket, mixer)
+    results: list[Mixed | TargetError] = []
+    for i, example in enumerate(examples):
+        if not plans[i].reached:
+            results.append(_target_error(mixer, plans[i]))
+            continue
+        record = _record(images[i], mixed[i], plans[i], mixer)
+        record = {"id": published_ids[i], "shape": list(example.image.shape), **record}
+        if label_names is not None and example.label is not None:
+            record["label"] = label_names[example.label]
+        if keep_key:
+            sealed = Sealed(
+                id=example.id,
+                suffix=example.suffix,
+                mode=example.mode,
+                nonce=nonces[i],
+                size=plans[i].size,
+            )
+            record["sealed"] = seal(key, published_ids[i], sealed)
+        results.append(
+            Mixed(
+                published_id=published_ids[i],
+                image=mixed[i].reshape(example.image.shape),
+                label=example.label,
+                record=record,
+                note=example.note,
+            )
+        )
+    return results
+
+
+def _with_channels(image: np.ndarray) -> np.ndarray:
+    return image.reshape(*image.shape[:2], -1)
+
+
+def _plans(
+    images: Sequence[np.ndarray], bucket: Bucket, mixer: VisualMixer
+) -> list[Plan]:
+    if is_large(images[0], mixer.scramble_regions):
+        plans = [plan_large(image, mixer) for image in images]
+    elif mixer.region_size is None:
+        plans = plan_images(images, bucket, mixer)
+    else:
+        plans = []
+        for image in images:
+            size = np.asarray(uniform_plan(image.shape, mixer.region_size).size)
+            expected = expected_vfe(image, size, channels=mixer.channels)
+            plans.append(Plan(size, expected, True, ()))
+    return [plan._replace(reached=plan.reached or mixer.clip) for plan in plans]
+
+
+def _shuffled(
+    images: Sequence[np.ndarray],
+    plans: Sequence[Plan],
+    nonces: Sequence[np.ndarray],
+    key: SecretKey,
+    bucket: Bucket,
+    mixer: VisualMixer,
+) -> list[np.ndarray]:
+    if is_large(images[0], mixer.scramble_regions):
+        return [
+            shuffle_large(image, plan.size, key, nonce, channels=mixer.channels)
+            for image, plan, nonce in zip(images, plans, nonces, strict=True)
+        ]
+    return shuffle_images(
+        images,
+        [plan.size for plan in plans],
+        [
+            key.image_key(nonce, image.shape)
+            for nonce, image in zip(nonces, images, strict=True)
+        ],
+        bucket,
+        channels=mixer.channels,
+        scramble_regions=mixer.scramble_regions,
+    )
+
+
+def _target_error(mixer: VisualMixer, plan: Plan) -> TargetError:
+    return TargetError(
+        out_of_reach(mixer.level, mixer.target_vfe, mixer.max_region, plan.reach)
+    )
+
+
+def _record(
+    image: np.ndarray, mixed: np.ndarray, plan: Plan, mixer: VisualMixer
+) -> dict[str, Any]:
+    """Returns what anyone may know of a mixed image."""
+    bits = (
+        bits_of_large(image, plan.size, mixer.channels)
+        if is_large(image, mixer.scramble_regions)
+        else permutation_bits(image, plan.size, mixer.channels)[0]
+    )
     record: dict[str, Any] = {
-        "id": published_id,
-        "shape": list(mixed.shape),
-        "vfe": _rounded(vfe(original)),
+        "vfe": _rounded(vfe(image)),
         "expected_vfe": _rounded(plan.expected_vfe),
     }
-    if label_names is not None and example.label is not None:
-        record["label"] = label_names[example.label]
     if mixer.scramble_regions:
         record["expected_vfe_scrambled"] = _rounded(
-            expected_vfe(original, plan, channels=mixer.channels, scramble_regions=True)
+            expected_vfe(
+                image, plan.size, channels=mixer.channels, scramble_regions=True
+            )
         )
-    record["left_in_place"] = _rounded(np.mean(np.asarray(plan.size) == 1))
-    record["vfe_after"] = _rounded(vfe(as_grey_levels(mixed)))
+    record["left_in_place"] = _rounded(np.mean(plan.size == 1))
+    record["vfe_after"] = _rounded(vfe(mixed))
     record["bits_per_region"] = {
         "minimum": _rounded(bits.min() if bits.size else 0),
         "median": _rounded(np.median(bits) if bits.size else 0),
     }
-    if unchanged:
+    if np.array_equal(mixed, image):
         record["unchanged"] = True
-    if keep_key:
-        sealed = Sealed(
-            id=example.id,
-            suffix=example.suffix,
-            mode=example.mode,
-            nonce=np.asarray(image_key.nonce),
-            size=np.asarray(plan.size),
-        )
-        record["sealed"] = seal(key, published_id, sealed)
-    return Mixed(
-        published_id=published_id,
-        image=mixed,
-        label=example.label,
-        record=record,
-        unchanged=unchanged,
-        note=example.note,
-    )
+    return record
 
 
 def restore_image(
-    mixed: np.ndarray, sealed: Sealed, settings: dict[str, Any], key: SecretKey
+    mixed: np.ndarray,
+    sealed: Sealed,
+    settings: dict[str, Any],
+    key: SecretKey,
+    bucket: Bucket,
 ) -> np.ndarray | None:
     """Returns the original pixels, or None if they do not match their nonce.
 
@@ -169,21 +252,27 @@ def restore_image(
       sealed: the image's sealed record.
       settings: "channels" and "scramble_regions" of the manifest's settings.
       key: the secret key.
+      bucket: a shape that the image fits into.
     """
     if mixed.shape[:2] != sealed.size.shape:
         return None
-    _forget_old_shapes(mixed.shape)
-    image_key = key.image_key(sealed.nonce, mixed.shape)
-    plan = RegionPlan(jnp.asarray(sealed.size))
-    restored = np.asarray(
-        unshuffle(
-            image_key,
-            mixed,
-            plan,
-            channels=settings["channels"],
-            scramble_regions=settings["scramble_regions"],
+    cells = _with_channels(mixed)
+    channels = settings["channels"]
+    if is_large(cells, settings["scramble_regions"]):
+        restored = shuffle_large(
+            cells, sealed.size, key, sealed.nonce, channels=channels, inverse=True
         )
-    )
+    else:
+        (restored,) = shuffle_images(
+            [cells],
+            [sealed.size],
+            [key.image_key(sealed.nonce, mixed.shape)],
+            bucket,
+            channels=channels,
+            scramble_regions=settings["scramble_regions"],
+            inverse=True,
+        )
+    restored = restored.reshape(mixed.shape)
     unharmed = np.array_equal(key.nonce(sealed.id, restored), sealed.nonce)
     return restored if unharmed else None
 

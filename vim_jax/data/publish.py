@@ -1,36 +1,32 @@
-"""Publishing a set of images: the job behind `vim-jax mix`.
-
-An interrupted run resumes. For each image, its record is appended to the manifest and
-synced, and only then is the finished file given its name. So a file without a record
-cannot be, and a record without a file, the last one at most, is done again. The folder
-is locked while it is written to; the lock vanishes with the process.
-"""
+"""Publishing a set of images: the job behind `vim-jax mix`."""
 
 import contextlib
 import dataclasses
-import functools
+import itertools
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from vim_jax.data import manifest
 from vim_jax.data.encode import FORMATS, encode
-from vim_jax.data.errors import DataError, Failures, WriteError, WrongKeyError, brief
+from vim_jax.data.errors import DataError, Failures, WriteError
 from vim_jax.data.example import LazySource
+from vim_jax.data.folder_writer import GROUP, FolderWriter, Staged, writing
 from vim_jax.data.job import Job
 from vim_jax.data.mixing import Mixed
-from vim_jax.data.parallel import Progress, map_in_order
+from vim_jax.data.parallel import Progress
+from vim_jax.data.pipeline import mixed_in_order
+from vim_jax.data.shards import Shard
 from vim_jax.data.tfds_writer import TfdsWriter
-from vim_jax.data.writers import (
-    TEMPORARY_PREFIX,
-    locked,
-    remove_leftovers,
-    write_atomically,
-)
+from vim_jax.data.writers import TEMPORARY_PREFIX, locked
 from vim_jax.keys import SecretKey
 from vim_jax.mixer import VisualMixer
+
+# No published image waits longer for the rest of its group.
+_SECONDS = 1.0
 
 
 @dataclasses.dataclass
@@ -38,19 +34,34 @@ class Report:
     """What came of publishing a set.
 
     Attributes:
-      records: the manifest's records of all published images, old and new, without
-        what is sealed in them.
+      manifest: the manifest, or this shard's part of it.
       mixed: how many were mixed by this run.
       found: how many an earlier run had mixed.
       failures: id -> one sentence, for images that were not published.
       notes: id -> what decoding changed, for images mixed by this run.
     """
 
-    records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    manifest: pathlib.Path
     mixed: int = 0
     found: int = 0
     failures: Failures = dataclasses.field(default_factory=dict)
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def published(self) -> int:
+        """How many images are published."""
+        return self.mixed + self.found
+
+    @property
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The records of all published images, without what is sealed in them.
+
+        Read from the manifest, so that they need not be kept in memory.
+        """
+        entries = manifest.read(self.manifest)[2] if self.published else iter(())
+        # A part ends with a line that is no record.
+        for _, (record, _) in zip(range(self.published), entries, strict=False):
+            yield manifest.without_seal(record)
 
     @property
     def unchanged(self) -> list[str]:
@@ -66,6 +77,7 @@ def publish(
     *,
     fmt: str = "png",
     rename: bool = False,
+    shard: Shard | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -80,6 +92,9 @@ def publish(
         nobody can restore the images.
       fmt: "png" or "webp" (lossless) for an image folder, "tfds" for a TFDS data set.
       rename: whether to publish running numbers instead of file names.
+      shard: which part of the images to publish, of an image folder. Processes or
+        machines with one key publish the parts into one folder, or into several that
+        are put together afterwards; then `merge` joins their manifests.
       workers: number of threads; by default one a core.
       progress: called with the number of images done and of all images.
 
@@ -90,7 +105,10 @@ def publish(
         else is left in the folder. With a discarded key, the rest gets a new key.
       * A TFDS data set appears when it is complete, the same bytes in every run with
         one key: killed, it starts anew, and removes what the killed run left beside it.
-      * Of an image, only its id and a few numbers stay in memory.
+      * The bytes depend neither on the workers, nor on which images are mixed together.
+      * Shards that are killed and run again, in any order and at the same time, give
+        after `merge` byte for byte what one run over all images gives.
+      * Of an image, only its id and names stay in memory.
 
     The images of the source must stay as they are until the job is done. With a kept
     key, a name that stands for another image than before is noticed.
@@ -104,196 +122,128 @@ def publish(
     dst = pathlib.Path(dst)
     if workers is not None and workers < 1:
         raise DataError(f"workers is {workers}: use 1 or more")
-    job = Job(source, mixer, key, rename, suffix="" if fmt == "tfds" else f".{fmt}")
+    if fmt not in (*FORMATS, "tfds"):
+        raise DataError(f"fmt is {fmt!r}: choose one of {', '.join(FORMATS)} and tfds")
+    if shard is not None and key is None:
+        raise DataError("a shard needs a key: without one, each would draw its own")
+    if shard is not None and fmt == "tfds":
+        raise DataError(
+            "fmt is 'tfds', of which there are no shards: choose png or webp, or "
+            "write the data set on several machines with vim_jax.data.beam"
+        )
+    suffix = "" if fmt == "tfds" else f".{fmt}"
+    job = Job(source, mixer, key, rename, suffix, shard)
     if fmt == "tfds":
         return _publish_tfds(job, dst, workers, progress)
-    if fmt not in FORMATS:
-        raise DataError(f"fmt is {fmt!r}: choose one of {', '.join(FORMATS)} and tfds")
-    return _publish_folder(job, dst, fmt, workers, progress)
-
-
-def _enter(report: Report, id: str, mixed: Mixed) -> None:
-    """Enters a published image into the report."""
-    report.records.append(manifest.without_seal(mixed.record))
-    report.mixed += 1
-    if mixed.note:
-        report.notes[id] = mixed.note
+    return _publish_folder(job, dst, fmt, shard, workers, progress)
 
 
 def _publish_folder(
     job: Job,
     dst: pathlib.Path,
     fmt: str,
+    shard: Shard | None,
     workers: int | None,
     progress: Progress | None,
 ) -> Report:
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(locked(dst))
-        header = job.header(fmt)
-        with _writing(dst):
-            records, keep = _resume(job, dst, header)
-            log = manifest.ManifestWriter(dst / manifest.NAME, keep)
-            stack.enter_context(log)
-            if not keep:
-                log.append(header)
+    header = job.header(fmt)
+    with FolderWriter(dst, header, shard=shard, check=job.check_origin) as writer:
         report = Report(
-            records=records, found=len(records), failures=dict(job.failures)
+            writer.manifest, found=len(writer.done), failures=dict(job.failures)
         )
-        done = {record["id"] for record in records}
-        pending = [i for name, i in job.indices.items() if name not in done]
-        results = map_in_order(
-            functools.partial(_mix_and_encode, job, fmt), pending, workers=workers
-        )
-        stack.callback(results.close)
-        total = report.found + len(pending)
-        if progress:
-            progress(report.found, total)
-        for count, (index, result) in enumerate(zip(pending, results, strict=True), 1):
-            id = job.source.ids[index]
+        pending = [i for name, i in job.indices.items() if name not in writer.done]
+        tick = _ticker(progress, report.found, report.found + len(pending))
+
+        def finish(index: int, mixed: Mixed) -> tuple[Staged, str | None]:
             try:
-                if isinstance(result, DataError):
-                    raise result
-                _store(dst, log, *result)
-                _enter(report, id, result[0])
-            except WriteError:
-                raise
+                data = encode(mixed.image, fmt)
             except DataError as error:
-                report.failures[id] = str(error)
-            if progress:
-                progress(report.found + count, total)
+                raise DataError(f"{job.source.ids[index]}: {error}") from None
+            return writer.stage(mixed.record, data), mixed.note
+
+        group: dict[str, tuple[Staged, str | None]] = {}
+
+        def publish_group() -> float:
+            errors = writer.publish([staged for staged, _ in group.values()])
+            for (id, (_, note)), error in zip(group.items(), errors, strict=True):
+                _enter(report, id, note, error)
+                tick()
+            group.clear()
+            return time.monotonic() + _SECONDS
+
+        due = time.monotonic() + _SECONDS
+        results = mixed_in_order(job, pending, finish, workers=workers)
+        with contextlib.closing(results):
+            for index, result in zip(pending, results, strict=True):
+                id = job.source.ids[index]
+                if isinstance(result, DataError):
+                    _enter(report, id, None, result)
+                    tick()
+                else:
+                    group[id] = result
+                if len(group) == GROUP or time.monotonic() >= due:
+                    due = publish_group()
+            publish_group()
     return report
 
 
-def _mix_and_encode(job: Job, fmt: str, index: int) -> tuple[Mixed, bytes] | DataError:
-    mixed = job.mix(index)
-    if isinstance(mixed, DataError):
-        return mixed
-    try:
-        return mixed, encode(mixed.image, fmt)
-    except DataError as error:
-        return DataError(f"{job.source.ids[index]}: {error}")
-
-
-def _store(
-    dst: pathlib.Path, log: manifest.ManifestWriter, mixed: Mixed, data: bytes
+def _enter(
+    report: Report, id: str, note: str | None, error: DataError | None = None
 ) -> None:
-    """Publishes an image: its record, then the file."""
-    path = dst / mixed.published_id
-    # After the record, a file of that name would pass for ours.
-    if os.path.lexists(path):
-        raise DataError(f"{path} exists, but no vim-jax wrote it: move it elsewhere")
-    inside = pathlib.Path(os.path.realpath(dst), mixed.published_id).parent
-    if os.path.realpath(path.parent) != os.fspath(inside):
-        raise DataError(f"{path.parent} is a link to elsewhere: remove the link")
-    with _writing(dst):
-        log.append(mixed.record)
-    try:
-        write_atomically(path, data)
-    except WriteError:
-        raise
-    except DataError:
-        with _writing(dst):
-            log.take_back()
-        raise
-
-
-def _resume(
-    job: Job, dst: pathlib.Path, header: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]], int]:
-    """Checks and tidies a folder.
-
-    Returns:
-      The records of the images that are done, without what is sealed in them, and the
-      length of the part of the manifest to keep.
-    """
-    path = dst / manifest.NAME
-    first, begun = manifest.as_line(header), b""
-    if path.exists():
-        with open(path, "rb") as file:
-            begun = file.read(len(first))
-    if len(begun) < len(first) and first.startswith(begun):
-        # Nothing there, or killed while writing the header.
-        stranger = next((entry.name for entry in dst.iterdir() if entry != path), None)
-        if stranger is not None:
-            raise DataError(
-                f"{dst} is not empty (it holds {stranger!r}) and no vim-jax began it: "
-                "choose a new folder"
-            )
-        return [], 0
-    found, keep, entries = manifest.read(path)
-    _check_header(dst, found, header)
-    remove_leftovers(dst, below=True)
-    records, gone = [], None
-    for record, end in entries:
-        if gone is not None:
-            raise DataError(
-                f"{dst / gone} is in the manifest but gone: put it back, or mix into a "
-                "new folder"
-            )
-        if not (dst / record["id"]).is_file():
-            gone = record["id"]  # Killed before writing it, if it is the last.
-            continue
-        job.check_origin(record)
-        records.append(manifest.without_seal(record))
-        keep = end
-    return records, keep
-
-
-def _check_header(
-    dst: pathlib.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> None:
-    if None not in (found["key"], wanted["key"]) and found["key"] != wanted["key"]:
-        raise WrongKeyError(
-            f"{dst} was begun with the key {found['key']}, this key is "
-            f"{wanted['key']}: use that key, or a new folder"
-        )
-    old, new = ({**h, **h["settings"]} for h in (found, wanted))
-    name = next((k for k in new if k != "settings" and old.get(k) != new[k]), None)
-    if name is None:
+    """Enters what came of an image into the report."""
+    if error is not None:
+        report.failures[id] = str(error)
         return
-    if name == "key":
-        what = "another choice between --key and --discard-key"
-    else:
-        what = f"{name}={old.get(name)!r} instead of {new[name]!r}"
-    raise DataError(
-        f"{dst} was begun with {what}: repeat the arguments of that run, or choose a "
-        "new folder"
-    )
+    report.mixed += 1
+    if note:
+        report.notes[id] = note
+
+
+def _ticker(progress: Progress | None, done: int, total: int) -> Callable[[], None]:
+    """Returns what to call whenever one more image is done."""
+    numbers = itertools.count(done)
+
+    def tick() -> None:
+        if progress:
+            progress(next(numbers), total)
+
+    tick()
+    return tick
 
 
 def _publish_tfds(
     job: Job, dst: pathlib.Path, workers: int | None, progress: Progress | None
 ) -> Report:
     _remove_dead_sets(dst.parent)
-    report = Report(failures=dict(job.failures))
+    report = Report(dst / manifest.NAME, failures=dict(job.failures))
     with contextlib.suppress(_NothingError), contextlib.ExitStack() as stack:
         writer = stack.enter_context(
             TfdsWriter(dst, label_names=job.source.label_names)
         )
-        with _writing(dst):
+        with writing(dst):
             log = manifest.ManifestWriter(writer.folder / manifest.NAME)
             stack.enter_context(log)
             log.append(job.header("tfds"))
         pending = list(job.indices.values())
-        if progress:
-            progress(0, len(pending))
-        results = map_in_order(job.mix, pending, workers=workers)
-        stack.callback(results.close)
-        for count, (index, result) in enumerate(zip(pending, results, strict=True), 1):
+        tick = _ticker(progress, 0, len(pending))
+        results = mixed_in_order(
+            job, pending, lambda index, mixed: mixed, workers=workers
+        )
+        stack.enter_context(contextlib.closing(results))
+        for index, result in zip(pending, results, strict=True):
             id = job.source.ids[index]
             try:
                 if isinstance(result, DataError):
                     raise result
                 writer.add(result.published_id, result.image, result.label)
-                with _writing(dst):
+                with writing(dst):
                     log.append(result.record)
-                _enter(report, id, result)
+                _enter(report, id, result.note)
             except WriteError:
                 raise
             except DataError as error:
-                report.failures[id] = str(error)
-            if progress:
-                progress(count, len(pending))
+                _enter(report, id, None, error)
+            tick()
         if not report.mixed:
             raise _NothingError
     return report
@@ -309,15 +259,3 @@ def _remove_dead_sets(folder: pathlib.Path) -> None:
         if leftover.is_dir() and not leftover.is_symlink():
             with contextlib.suppress(DataError, OSError), locked(leftover):
                 shutil.rmtree(leftover)
-
-
-@contextlib.contextmanager
-def _writing(folder: pathlib.Path) -> Iterator[None]:
-    """Turns what the operating system refuses into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(
-            f"{folder} cannot be written to ({brief(error)}): choose another folder or "
-            "make room, and run this again to go on"
-        ) from error

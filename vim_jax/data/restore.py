@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from vim_jax.data import manifest
+from vim_jax.data.buckets import Buckets
 from vim_jax.data.decode import decode
 from vim_jax.data.encode import as_mode, encode
 from vim_jax.data.errors import DataError, Failures, WriteError, WrongKeyError
@@ -84,7 +85,9 @@ def restore(
     known = [original for original in originals.values() if original is not None]
     taken = collisions(known, ".png")
     load = _loader(src, head["file_format"], max_pixels)
-    one = functools.partial(_restore_one, load, head["settings"], key, MemoryShare())
+    one = functools.partial(
+        _restore_one, load, head["settings"], key, MemoryShare(), Buckets()
+    )
     # Read a second time rather than kept in memory: sealed records are large.
     records = (record for record, _ in manifest.read(src / manifest.NAME, {})[2])
     with contextlib.ExitStack() as stack:
@@ -161,6 +164,7 @@ def _restore_one(
     settings: dict[str, Any],
     key: SecretKey,
     memory: MemoryShare,
+    buckets: Buckets,
     record: dict[str, Any],
 ) -> bytes | DataError:
     """Returns the restored image as a PNG file, or what went wrong."""
@@ -169,7 +173,7 @@ def _restore_one(
         sealed = manifest.unseal(key, record)
         published = load(id)
         with memory.of(published.size):
-            original = _original(published, sealed, settings, key)
+            original = _original(published, sealed, settings, key, buckets)
         if original is None:
             raise DataError(
                 f"{id} was changed after mixing (re-encoded, edited or swapped), so "
@@ -183,11 +187,17 @@ def _restore_one(
 
 
 def _original(
-    published: np.ndarray, sealed: manifest.Sealed, settings: dict[str, Any], key
+    published: np.ndarray,
+    sealed: manifest.Sealed,
+    settings: dict[str, Any],
+    key: SecretKey,
+    buckets: Buckets,
 ) -> np.ndarray | None:
     """Returns the original pixels, or None if the published ones were changed."""
     try:
         mixed = as_mode(published, sealed.mode)
     except DataError:
         return None
-    return restore_image(mixed, sealed, settings, key)
+    bucket = buckets.of(mixed.shape, mixed.dtype)
+    alone = dataclasses.replace(bucket, images=1)
+    return restore_image(mixed, sealed, settings, key, alone)

@@ -1,31 +1,29 @@
-"""Mixed images as a TFDS data set in array_record, without TensorFlow."""
+"""Mixed images as a TFDS data set, written one after the other."""
 
 import contextlib
-import json
 import os
 import pathlib
 import shutil
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
-from vim_jax.data.encode import mode_of
 from vim_jax.data.errors import DataError, WriteError, brief
-from vim_jax.data.tfds_library import import_tfds, quiet
+from vim_jax.data.tfds_files import (
+    ShardWriter,
+    check_example,
+    id_line,
+    is_full,
+    other_mode,
+    publish_folder,
+    serialize,
+    shard_path,
+    write_description,
+)
+from vim_jax.data.tfds_library import import_tfds
 from vim_jax.data.tfds_source import ids_path
-from vim_jax.data.writers import locked, make_folder, sync_folder, temporary_beside
-
-NAME = "vim_jax_images"
-VERSION = "1.0.0"
-
-_SHARD_EXAMPLES = 10_000
-# TFDS writes its description anew with every batch, so images wait for company.
-_BATCH_EXAMPLES = 256
-_BATCH_BYTES = 32 << 20
-# TFDS reads back as many dimensions of a tensor's shape as the tensor has bytes.
-_MIN_BYTES = 3
+from vim_jax.data.writers import locked, make_folder, temporary_beside
 
 
 class TfdsWriter:
@@ -61,7 +59,7 @@ class TfdsWriter:
             work here.
           WriteError: if its folder cannot be written to.
         """
-        self._library = import_tfds()
+        import_tfds()
         self._path = pathlib.Path(path)
         self._label_names = None if label_names is None else tuple(label_names)
         self._description = description
@@ -74,11 +72,9 @@ class TfdsWriter:
             )
         self._failure: DataError | None = None
         self._mode: str | None = None
-        self._writer: Any = None
         # The values are nothing: a dictionary is a set that keeps the order.
         self._ids: dict[str, dict[str, None]] = {}
-        self._batch: list[tuple[str, dict[str, Any]]] = []
-        self._batch_bytes = 0
+        self._shards: dict[str, list[ShardWriter]] = {}
         self._folder = temporary_beside(self._path)
         try:
             make_folder(self._path.parent)
@@ -140,111 +136,54 @@ class TfdsWriter:
         """
         if self._failure is not None:
             raise self._failure
-        mode = mode_of(image)
+        mode = check_example(id, image, label, self._label_names)
         if self._mode not in (None, mode):
-            raise DataError(
-                f"image {id!r} has the mode {mode}, but the data set {self._path} was "
-                f"begun with {self._mode}: convert it, or publish an image folder"
-            )
-        if image.nbytes < _MIN_BYTES:
-            raise DataError(
-                f"image {id!r} has {image.nbytes} bytes, and TFDS cannot read back a "
-                f"tensor of fewer than {_MIN_BYTES}: publish an image folder"
-            )
-        if label is not None and not 0 <= label < len(self._label_names or ()):
-            raise DataError(
-                f"label {label} of image {id!r} has no name: pass label_names with at "
-                f"least {max(label, 0) + 1} names and labels from 0 on"
-            )
+            raise other_mode(id, mode, self._path, self._mode)
         if not split.isidentifier():
             raise DataError(f"split {split!r} is no name of a split: use letters")
-        try:
-            id.encode()
-        except UnicodeEncodeError:
-            raise DataError(f"id {id!r} is not valid UTF-8: rename the image") from None
         if id in self._ids.get(split, ()):
             raise DataError(f"id {id!r} was added twice: give each image its own id")
-        example: dict[str, Any] = {"id": id, "image": image.copy()}
-        example["image"].shape = (*image.shape[:2], -1)
-        if self._label_names is not None:
-            example["label"] = -1 if label is None else label
         try:
-            self._open(mode, split)
-            self._ids[split][id] = None
-            self._batch.append((split, example))
-            self._batch_bytes += image.nbytes
-            full = len(self._batch) == _BATCH_EXAMPLES
-            if full or self._batch_bytes >= _BATCH_BYTES:
-                self._flush()
+            example = serialize(id, image, label, self._label_names)
+            self._open_shard(split).add(example)
         except Exception as error:
             self._failure = self._cannot_write(error)
             raise self._failure from error
+        self._mode = mode
+        self._ids.setdefault(split, {})[id] = None
 
-    def _open(self, mode: str, split: str) -> None:
-        """Start the data set with the first image, and a split with its first."""
-        if self._writer is None:
-            self._writer = self._new_writer(mode)
-            self._mode = mode
-        if split not in self._ids:
-            with quiet():
-                self._writer.initialize_splits([split])
-            self._ids[split] = {}
-
-    def _new_writer(self, mode: str) -> Any:
-        features, core = self._library.features, self._library.core
-        dtype = np.uint16 if mode == "I;16" else np.uint8
-        channels = {"LA": 2, "RGB": 3, "RGBA": 4}.get(mode, 1)
-        # Raw bytes: shuffled pixels hardly compress, and TFDS's feature `Image` turns
-        # arrays into PNG with TensorFlow only.
-        spec = {
-            "id": features.Text(),
-            "image": features.Tensor(
-                shape=(None, None, channels), dtype=dtype, encoding="bytes"
-            ),
-        }
-        if self._label_names is not None:
-            spec["label"] = features.ClassLabel(names=self._label_names)
-        info = core.DatasetInfo(
-            builder=core.DatasetIdentity(
-                name=NAME,
-                version=core.Version(VERSION),
-                data_dir=os.fspath(self._folder),
-                module_name="vim_jax",
-            ),
-            description=self._description,
-            features=features.FeaturesDict(spec),
-            disable_shuffling=True,
-        )
-        return core.SequentialWriter(
-            info, max_examples_per_shard=_SHARD_EXAMPLES, file_format="array_record"
-        )
-
-    def _flush(self) -> None:
-        batches: dict[str, list[dict[str, Any]]] = {}
-        for split, example in self._batch:
-            batches.setdefault(split, []).append(example)
-        self._writer.add_examples(batches)
-        self._batch, self._batch_bytes = [], 0
+    def _open_shard(self, split: str) -> ShardWriter:
+        """Return the last shard of a split, which may be a new one."""
+        shards = self._shards.setdefault(split, [])
+        if not shards or is_full(shards[-1].examples, shards[-1].size):
+            if shards:
+                shards[-1].close()
+            shards.append(ShardWriter(shard_path(self._folder, split, len(shards))))
+        return shards[-1]
 
     def _finish(self) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._writer is None:
+        if self._mode is None:
             raise DataError(f"data set {self._path} has no images: add at least one")
         try:
-            self._flush()
-            self._writer.close_all()
+            for shards in self._shards.values():
+                shards[-1].close()
+            write_description(
+                self._folder,
+                {
+                    split: [(shard.examples, shard.size) for shard in shards]
+                    for split, shards in self._shards.items()
+                },
+                mode=self._mode,
+                label_names=self._label_names,
+                description=self._description,
+            )
             for split, ids in self._ids.items():
-                lines = (json.dumps(id) + "\n" for id in ids)
-                ids_path(self._folder, split).write_text("".join(lines), "utf-8")
-            for path in self._folder.iterdir():
-                if path.is_file():
-                    with open(path, "rb") as written:
-                        os.fsync(written.fileno())
-            sync_folder(self._folder)
+                text = "".join(map(id_line, ids))
+                ids_path(self._folder, split).write_text(text, "utf-8")
             # Fails where another process has put something there in the meantime.
-            self._folder.rename(self._path)
-            sync_folder(self._path.parent)
+            publish_folder(self._folder, self._path)
         except Exception as error:
             raise self._cannot_write(error) from error
 

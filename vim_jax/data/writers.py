@@ -43,124 +43,35 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """
     path = pathlib.Path(path)
     temporary = temporary_beside(path)
-    try:
+    with in_one_sentence(path):
         make_folder(path.parent)
-        _write_new(temporary, data)
         try:
-            _claim(temporary, path)
-        except FileExistsError:
-            if not path.is_file() or path.read_bytes() != data:
-                raise DataError(
-                    f"{path} exists with another content: remove it or choose another "
-                    "output folder"
-                ) from None
-        sync_folder(path.parent)
-    except OSError as error:
-        if error.errno in _BAD_NAME:
-            raise DataError(
-                f"{path} cannot be written ({brief(error)}): rename the image"
-            ) from error
-        raise WriteError(
-            f"{path} cannot be written ({brief(error)}): choose another output folder "
-            "or make room"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+            stage(temporary, data)
+            sync_file(temporary)
+            try:
+                claim(temporary, path)
+            except FileExistsError:
+                if not path.is_file() or path.read_bytes() != data:
+                    raise DataError(
+                        f"{path} exists with another content: remove it or choose "
+                        "another output folder"
+                    ) from None
+            sync_folder(path.parent)
+        finally:
+            discard(temporary)
 
 
-def temporary_beside(path: pathlib.Path) -> pathlib.Path:
-    """Return a new hidden name in the folder of `path` that nobody can foresee."""
-    return path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
-
-
-def remove_leftovers(folder: pathlib.Path, *, below: bool = False) -> None:
-    """Remove what `write_atomically` left in a folder, and below it, when killed."""
-    find = folder.rglob if below else folder.glob
-    for leftover in find(f"{TEMPORARY_PREFIX}*"):
-        if leftover.is_symlink() or not leftover.is_dir():
-            leftover.unlink(missing_ok=True)
-
-
-def make_folder(folder: pathlib.Path) -> None:
-    """Make a folder and those it lies in, so that they outlive a power cut."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        try:
-            folder.mkdir(exist_ok=True)
-        except FileExistsError:
-            problem = os.strerror(errno.ENOTDIR)
-            raise NotADirectoryError(errno.ENOTDIR, problem, str(folder)) from None
-        sync_folder(folder.parent)
-
-
-def sync_folder(folder: pathlib.Path) -> None:
-    """Bring the names in a folder to the disk, so that they outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def stage(temporary: pathlib.Path, data: bytes) -> None:
+    """Write a new file, or nothing; syncing and naming it is another matter."""
     try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems have nothing to sync in a folder.
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-            raise
-    finally:
-        os.close(descriptor)
+        with open(temporary, "xb") as file:
+            file.write(data)
+    except BaseException:
+        discard(temporary)
+        raise
 
 
-@contextlib.contextmanager
-def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Hold the lock on a folder, which is made if need be.
-
-    It is the operating system's lock on the folder itself: there is no lock file, and
-    the lock ends with the process, however that ends.
-
-    Raises:
-      DataError: if another process holds it.
-      WriteError: if the folder cannot be made or locked.
-    """
-    try:
-        descriptor = _lock(folder)
-    except BlockingIOError:
-        raise DataError(
-            f"{folder} is being written to by another vim-jax: wait for it to end"
-        ) from None
-    except OSError as error:
-        raise WriteError(
-            f"{folder} cannot be written to ({brief(error)}): choose another folder"
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(folder: pathlib.Path) -> int:
-    """Return a descriptor of a folder, which is locked until that is closed."""
-    while True:
-        make_folder(folder)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another process may have removed the folder just before.
-            if folder.exists() and os.path.samestat(
-                os.fstat(descriptor), folder.stat()
-            ):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _write_new(path: pathlib.Path, data: bytes) -> None:
-    """Create a file that must not exist yet, and brings it to the disk."""
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _claim(temporary: pathlib.Path, path: pathlib.Path) -> None:
+def claim(temporary: pathlib.Path, path: pathlib.Path) -> None:
     """Give a finished file its name unless that is taken.
 
     A hard link does both in one step. Without hard links, another process may take
@@ -177,3 +88,129 @@ def _claim(temporary: pathlib.Path, path: pathlib.Path) -> None:
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, "exists", str(path)) from None
         os.replace(temporary, path)
+
+
+def discard(temporary: pathlib.Path) -> None:
+    """Remove a hidden file if it is still there."""
+    with contextlib.suppress(OSError):
+        temporary.unlink()
+
+
+@contextlib.contextmanager
+def in_one_sentence(path: pathlib.Path) -> Iterator[None]:
+    """Turn what the operating system refuses into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _BAD_NAME:
+            raise DataError(
+                f"{path} cannot be written ({brief(error)}): rename the image"
+            ) from error
+        raise WriteError(
+            f"{path} cannot be written ({brief(error)}): choose another output folder "
+            "or make room"
+        ) from error
+
+
+def temporary_beside(path: pathlib.Path, owner: str = "") -> pathlib.Path:
+    """Return a new hidden name in the folder of `path` that nobody can foresee."""
+    return path.parent / f"{TEMPORARY_PREFIX}{owner}{secrets.token_hex(16)}"
+
+
+def remove_leftovers(
+    folder: pathlib.Path, *, below: bool = False, owner: str = ""
+) -> None:
+    """Remove hidden files that killed processes left in a folder, and below it.
+
+    Args:
+      folder: the folder.
+      below: whether to look into its folders, too.
+      owner: remove only what was staged for this owner; by default everybody's.
+    """
+    find = folder.rglob if below else folder.glob
+    for leftover in find(f"{TEMPORARY_PREFIX}{owner}*"):
+        if leftover.is_symlink() or not leftover.is_dir():
+            leftover.unlink(missing_ok=True)
+
+
+def make_folder(folder: pathlib.Path) -> None:
+    """Make a folder and those it lies in, so that they outlive a power cut."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            problem = os.strerror(errno.ENOTDIR)
+            raise NotADirectoryError(errno.ENOTDIR, problem, str(folder)) from None
+        sync_folder(folder.parent)
+
+
+def sync_file(path: pathlib.Path) -> None:
+    """Bring the content of a file to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: pathlib.Path) -> None:
+    """Bring the names in a folder to the disk, so that they outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems have nothing to sync in a folder.
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock on a folder, which is made if need be.
+
+    It is the operating system's lock on the folder itself: there is no lock file, and
+    the lock ends with the process, however that ends.
+
+    Args:
+      folder: the folder.
+      shared: whether others may hold it at the same time, if they share it, too.
+
+    Raises:
+      DataError: if another process holds it.
+      WriteError: if the folder cannot be made or locked.
+    """
+    try:
+        descriptor = _lock(folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    except BlockingIOError:
+        raise DataError(
+            f"{folder} is being written to by another vim-jax: wait for it to end"
+        ) from None
+    except OSError as error:
+        raise WriteError(
+            f"{folder} cannot be written to ({brief(error)}): choose another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(folder: pathlib.Path, kind: int) -> int:
+    """Return a descriptor of a folder, which is locked until that is closed."""
+    while True:
+        make_folder(folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            # Another process may have removed the folder just before.
+            if folder.exists() and os.path.samestat(
+                os.fstat(descriptor), folder.stat()
+            ):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)

@@ -1,0 +1,30 @@
+"""`vim-jax merge`: end a job that was mixed in shards."""
+
+import pathlib
+from typing import Annotated
+
+import tyro
+
+from vim_jax.cli.console import count, say
+
+
+def merge(
+    dst: Annotated[
+        tyro.conf.Positional[pathlib.Path],
+        tyro.conf.arg(help="The folder that the shards wrote.", metavar="DST"),
+    ],
+    /,
+) -> int:
+    """Join what the shards of a job wrote.
+
+    Needs no key. When all shards of `vim-jax mix --shard I/N` are done, it makes one
+    manifest of their parts, to the byte that of a single run, and removes the parts.
+    Shards that wrote to different folders are put together first, by copying.
+
+    Examples:
+      vim-jax merge published
+    """
+    from vim_jax.data.shards import merge as merge_parts
+
+    say(f"Merged: {dst} holds {count(merge_parts(dst), 'mixed image')}.")
+    return 0
