@@ -17,7 +17,10 @@ lint: $(SETUP)
 	$(BIN)/pyright
 
 bench: $(SETUP)
-	$(BIN)/python -m benchmarks shuffle
+	for name in shuffle vfe mixer train publish; do \
+	    $(BIN)/python -m benchmarks $$name --json benchmarks/results/$${name}_cpu.json || exit; \
+	done
+	$(BIN)/python -m benchmarks.render
 
 notebooks: $(SETUP)
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks

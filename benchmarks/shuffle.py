@@ -1,11 +1,11 @@
 """`shuffle` beside other ways to permute the pixels of regions.
 
-All do the same job, on the same batch: an independent uniform permutation for each
-region and channel of each image (numpy's and JAX's generators are no stream ciphers;
-ours is ChaCha20). "planning" adds the choice of an adaptive plan for each image.
+All do the same job on the same batch: an independent permutation for each region and
+channel of each image. Under a PRNG key `shuffle` makes its own coins; under image keys,
+they come from ChaCha20 on the host, whose time is a row of its own.
 """
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import jax
@@ -13,77 +13,120 @@ import jax.numpy as jnp
 import numpy as np
 
 import vim_jax
-from benchmarks.timing import seconds
+from benchmarks.images import mixed_sizes, photographs
+from benchmarks.peers import adaptive_peers, uniform_peers
+from benchmarks.timing import mvalues_per_s, seconds
+from vim_jax.regions import Bounds
 
+OURS = "vim_jax.shuffle"
+IMAGE_KEYS = f"{OURS}, image keys"
+JOINT, MIXED = f"{OURS}, joint", f"{OURS}, mixed"
+MEMORY = "x + 1 (memory)"
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"batches": [(2, 16, 3)], "sizes": [4], "repeats": 1},
+    "smoke": {"batches": [(2, 16)], "sizes": [4], "repeats": 1, "memory": 2**16},
     "cpu": {
-        "batches": [(256, 32, 3), (16, 224, 3)],
+        "batches": [(256, 32), (16, 224)],
         "sizes": [4, 8, 16, 32],
-        "repeats": 7,
+        "repeats": 9,
+        "memory": 2**28,
     },
     "gpu": {
-        "batches": [(1024, 224, 3)],
+        "batches": [(1024, 224)],
         "sizes": [4, 8, 16, 32],
         "repeats": 20,
+        "memory": 2**30,
     },
 }
-_SEED = 0
 
 
-def run(preset: str) -> list[dict[str, Any]]:
-    """Returns one row a batch shape and region size, with Mvalues/s of each way."""
+def run(preset: str) -> dict[str, Any]:
+    """Returns millions of values a second: a row a batch and kind of plan."""
     settings = PRESETS[preset]
     rows = []
-    for count, side, channels in settings["batches"]:
-        rng = np.random.default_rng(_SEED)
-        shape = (count, side, side, channels)
-        batch = _smooth(rng, shape)
+    for count, side in settings["batches"]:
+        batch = photographs(count, side)
         for size in settings["sizes"]:
-            times = seconds(_ways(batch, size), settings["repeats"])
-            speeds = {name: batch.size / t / 1e6 for name, t in times.items()}
-            row = {"batch": list(shape), "region_size": size, "mvalues_per_s": speeds}
-            rows.append(row)
-    return rows
+            plan = vim_jax.uniform_plan(batch.shape[1:], size)
+            plans = jax.tree.map(functools.partial(_repeated, count=count), plan)
+            speeds = _speeds(batch, plans, size, uniform_peers(batch, size), settings)
+            rows.append({"batch": list(batch.shape), "plan": str(size), **speeds})
+        largest = max(settings["sizes"])
+        sizes = mixed_sizes(count, side, largest)
+        bounds = Bounds(height=largest, width=largest, smallest=1, squares=True)
+        plans = vim_jax.RegionPlan(jnp.asarray(sizes), bounds=bounds)
+        speeds = _speeds(batch, plans, None, adaptive_peers(batch, sizes), settings)
+        rows.append({"batch": list(batch.shape), "plan": f"2 to {largest}", **speeds})
+    return {"rows": rows, "memory_mvalues_per_s": _memory(settings)}
 
 
-def _smooth(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns images with some structure, so that plans are not trivial."""
-    walk = rng.normal(0, 6, shape).cumsum(1).cumsum(2)
-    low, high = walk.min((1, 2, 3), keepdims=True), walk.max((1, 2, 3), keepdims=True)
-    return (255 * (walk - low) / (high - low)).astype(np.uint8)
+def _repeated(x: jax.Array, count: int) -> jax.Array:
+    return jnp.stack([x] * count)
 
 
-def _ways(batch: np.ndarray, size: int) -> dict[str, Callable[[], Any]]:
-    count, side, _, channels = batch.shape
-    on_device = jnp.asarray(batch)
-    keys = jax.random.split(jax.random.key(_SEED), count)
-    rng = np.random.default_rng(_SEED)
+def _speeds(batch, plans, size, peers, settings) -> dict[str, Any]:
+    count = len(batch)
+    images = jnp.asarray(batch)
+    keys = jax.random.split(jax.random.key(0), count)
+    secret = vim_jax.SecretKey.generate()
 
-    def blocks(x):
-        """`n h w c` to `permutations cells`."""
-        rows = side // size
-        x = x.reshape(count, rows, size, rows, size, channels)
-        return x.transpose(0, 1, 3, 5, 2, 4).reshape(-1, size * size)
+    def image_keys():
+        each = [secret.for_image(str(i), image) for i, image in enumerate(batch)]
+        return jax.tree.map(lambda *x: np.stack(x), *each)
 
-    @jax.jit
-    def ours(keys, images):
-        return jax.vmap(lambda k, x: vim_jax.shuffle(k, x, size))(keys, images)
+    def way(channels):
+        def shuffle(key, image, plan):
+            where = plan if size is None else size
+            return vim_jax.shuffle(key, image, where, channels=channels)
 
-    @jax.jit
-    def jax_permutation(key, images):
-        cells = blocks(images)
-        cell_keys = jax.random.split(key, len(cells))
-        return jax.vmap(jax.random.permutation)(cell_keys, cells)
+        return jax.jit(jax.vmap(shuffle))
 
-    mixer = vim_jax.VisualMixer(level=0.5, clip=True)
-    return {
-        "vim_jax.shuffle": lambda: ours(keys, on_device),
-        "vim_jax.VisualMixer, planning": lambda: mixer(keys[0], on_device),
-        "numpy Generator.permuted": lambda: rng.permuted(blocks(batch), axis=1),
-        "numpy argsort + take": lambda: np.take_along_axis(
-            blocks(batch), rng.random((batch.size // size**2, size**2)).argsort(1), 1
-        ),
-        "vmap(jax.random.permutation)": lambda: jax_permutation(keys[0], on_device),
-        "x + 1 (memory)": lambda: on_device + jnp.uint8(1),
+    independent, joint, mixed = map(way, ("independent", "joint", "mixed"))
+    derived = image_keys()
+    ways = {
+        OURS: lambda: independent(keys, images, plans),
+        IMAGE_KEYS: lambda: independent(derived, images, plans),
+        "SecretKey.for_image": image_keys,
+        JOINT: lambda: joint(keys, images, plans),
+        MIXED: lambda: mixed(keys, images, plans),
+        **peers,
     }
+    compiled = independent.lower(keys, images, plans).compile()
+    temporary = compiled.memory_analysis().temp_size_in_bytes
+    return {
+        "mvalues_per_s": mvalues_per_s(ways, batch.size, settings["repeats"]),
+        "peers": list(peers),
+        "temporary_bytes_per_byte": round(temporary / batch.nbytes, 2),
+    }
+
+
+def _memory(settings) -> float:
+    """Returns the speed of `x + 1` on an array that fits no cache."""
+    x = jnp.zeros(settings["memory"], jnp.uint8)
+    add = jax.jit(lambda x: x + jnp.uint8(1))
+    taken = seconds({MEMORY: lambda: add(x)}, min(settings["repeats"], 5))
+    return float(f"{x.size / taken[MEMORY] / 1e6:.4g}")
+
+
+def table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Returns the heads and cells of a table of ratios to the fastest other way."""
+    heads = ["batch", "region size", "Mvalues/s", "fastest other", "ratio"]
+    heads += ["image keys", '"joint"', '"mixed"', "temporary memory"]
+    cells = []
+    for row in results["rows"]:
+        speeds = row["mvalues_per_s"]
+        ours = speeds[OURS]
+        fastest = max(row["peers"], key=speeds.__getitem__)
+        cells.append(
+            [
+                "x".join(map(str, row["batch"])),
+                row["plan"],
+                f"{ours:,.0f}",
+                f"{fastest} ({speeds[fastest]:,.0f})",
+                f"{ours / speeds[fastest]:.2f}",
+                f"{speeds[IMAGE_KEYS] / speeds[fastest]:.2f}",
+                f"{speeds[JOINT] / ours:.2f}",
+                f"{speeds[MIXED] / ours:.2f}",
+                f"{row['temporary_bytes_per_byte']:.1f}x",
+            ]
+        )
+    return heads, cells

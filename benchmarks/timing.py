@@ -7,24 +7,39 @@ from typing import Any
 
 import jax
 
+Ways = Mapping[str, Callable[[], Any]]
+"""Ways to do one job, by name."""
 
-def seconds(
-    functions: Mapping[str, Callable[[], Any]], repeats: int
-) -> dict[str, float]:
-    """Returns the median seconds of each function.
+
+def seconds(ways: Ways, repeats: int) -> dict[str, float]:
+    """Returns the median seconds of each way.
 
     Runs take turns, so that a slower or busier moment of the machine hits all of them.
 
     Args:
-      functions: by name; called once before timing, to compile.
+      ways: called once before timing, to compile.
       repeats: number of timed rounds.
     """
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for function in functions.values():
-        jax.block_until_ready(function())
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        jax.block_until_ready(way())
     for _ in range(repeats):
-        for name, function in functions.items():
+        for name, way in ways.items():
             start = time.perf_counter()
-            jax.block_until_ready(function())
+            jax.block_until_ready(way())
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def mvalues_per_s(ways: Ways, values: int, repeats: int) -> dict[str, float]:
+    """Returns the millions of values a second of each way, to four digits.
+
+    Args:
+      ways: see `seconds`.
+      values: how many values each way handles.
+      repeats: see `seconds`.
+    """
+    return {
+        name: float(f"{values / s / 1e6:.4g}")
+        for name, s in seconds(ways, repeats).items()
+    }

@@ -10,6 +10,10 @@ from typing import Any
 
 from flax import nnx
 
+from vim_jax.models.bottleneck_resnet import BottleneckResNet as BottleneckResNet
+from vim_jax.models.bottleneck_resnet import (
+    BottleneckResNetConfig as BottleneckResNetConfig,
+)
 from vim_jax.models.resnet import ResNet as ResNet
 from vim_jax.models.resnet import ResNetConfig as ResNetConfig
 from vim_jax.models.vit import ViT as ViT
@@ -19,7 +23,20 @@ from vim_jax.models.vit import ViTConfig as ViTConfig
 _MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "resnet8": (ResNet, ResNetConfig, dict(blocks=1)),
     "resnet20_cifar": (ResNet, ResNetConfig, dict(blocks=3)),
+    "resnet50": (BottleneckResNet, BottleneckResNetConfig, {}),
     "vit_tiny_patch4": (ViT, ViTConfig, dict(patch_size=4)),
+    "vit_b16": (
+        ViT,
+        ViTConfig,
+        dict(
+            patch_size=16,
+            dim=768,
+            depth=12,
+            heads=12,
+            pool="token",
+            position_stddev=0.02,
+        ),
+    ),
 }
 
 _GIVEN = ("num_classes", "image_size", "channels")
@@ -47,8 +64,8 @@ def create_model(
       image_size: Height and width of the images in pixels; one number if square.
       channels: Channels of the images.
       rngs: Source of the initial parameters.
-      **options: Any other field of the model's config, such as ``patch_size=2`` or
-        ``patch_encoder="sorted"`` for a ViT.
+      **options: Any other field of the model's config, such as ``dtype="bfloat16"``,
+        or ``patch_encoder="sorted"`` for a ViT.
 
     Returns:
       The model.

@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from vim_jax.models.inputs import standardize
+from vim_jax.models.layers import ComputeDtype, ConvNorm, check_compute_dtype
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class ResNetConfig:
       channels: Channels of the images.
       blocks: Residual blocks per stage; the network has 6 * blocks + 2 layers.
       widths: Channels of each stage. All stages but the first halve the sides.
+      dtype: Of convolutions, "float32" or "bfloat16".
     """
 
     num_classes: int
@@ -27,6 +29,7 @@ class ResNetConfig:
     channels: int = 3
     blocks: int = 3
     widths: tuple[int, ...] = (16, 32, 64)
+    dtype: ComputeDtype = "float32"
 
     def __post_init__(self):
         for name in ("num_classes", "channels", "blocks"):
@@ -46,13 +49,11 @@ class ResNetConfig:
                 "stages, which halve it between them: use larger images or fewer "
                 "widths."
             )
+        check_compute_dtype(self.dtype)
 
 
 class ResNet(nnx.Module):
     """The CIFAR residual network, with shortcuts that have no parameters.
-
-    Batch normalisation averages over the whole batch, across devices too, when the
-    batch is sharded under `jax.jit`.
 
     References:
       He et al, `Deep Residual Learning for Image Recognition
@@ -61,14 +62,13 @@ class ResNet(nnx.Module):
 
     def __init__(self, config: ResNetConfig, *, rngs: nnx.Rngs):
         self.config = config
-        width = config.widths[0]
-        self.stem = _conv3x3(config.channels, width, rngs=rngs)
-        self.norm = _batch_norm(width, rngs=rngs)
+        dtype, width = config.dtype, config.widths[0]
+        self.stem = ConvNorm(config.channels, width, 3, dtype=dtype, rngs=rngs)
         blocks = []
         for stage, next_width in enumerate(config.widths):
             for index in range(config.blocks):
                 stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(Block(width, next_width, stride, rngs=rngs))
+                blocks.append(Block(width, next_width, stride, dtype=dtype, rngs=rngs))
                 width = next_width
         self.blocks = nnx.List(blocks)
         self.head = nnx.Linear(width, config.num_classes, rngs=rngs)
@@ -91,42 +91,34 @@ class ResNet(nnx.Module):
         """
         config = self.config
         x = standardize(images, (*config.image_size, config.channels))
-        x = jax.nn.relu(self.norm(self.stem(x), use_running_average=not train))
+        x = jax.nn.relu(self.stem(x, train=train))
         for block in self.blocks:
             x = block(x, train=train)
-        return self.head(x.mean(axis=(1, 2))).astype(jnp.float32)
+        return self.head(x.astype(jnp.float32).mean(axis=(1, 2)))
 
 
 class Block(nnx.Module):
     """Two 3x3 convolutions, added to their input."""
 
-    def __init__(self, width: int, out_width: int, stride: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        out_width: int,
+        stride: int,
+        *,
+        dtype: ComputeDtype,
+        rngs: nnx.Rngs,
+    ):
         self.stride = stride
         self.extra_channels = out_width - width
-        self.conv1 = _conv3x3(width, out_width, stride, rngs=rngs)
-        self.norm1 = _batch_norm(out_width, rngs=rngs)
-        self.conv2 = _conv3x3(out_width, out_width, rngs=rngs)
-        self.norm2 = _batch_norm(out_width, rngs=rngs)
+        self.conv1 = ConvNorm(width, out_width, 3, stride, dtype=dtype, rngs=rngs)
+        self.conv2 = ConvNorm(out_width, out_width, 3, dtype=dtype, rngs=rngs)
 
     def __call__(
         self, x: Float[Array, "n h w c"], *, train: bool
     ) -> Float[Array, "n h2 w2 c2"]:
         """Map features to features, of half the sides when the stride is 2."""
-        y = self.norm1(self.conv1(x), use_running_average=not train)
-        y = self.norm2(self.conv2(jax.nn.relu(y)), use_running_average=not train)
+        y = self.conv2(jax.nn.relu(self.conv1(x, train=train)), train=train)
         shortcut = x[:, :: self.stride, :: self.stride]
         shortcut = jnp.pad(shortcut, ((0, 0), (0, 0), (0, 0), (0, self.extra_channels)))
         return jax.nn.relu(y + shortcut)
-
-
-def _conv3x3(width: int, out: int, stride: int = 1, *, rngs: nnx.Rngs) -> nnx.Conv:
-    # Padding of one on every side keeps the strided grid that of the shortcut;
-    # "SAME" would shift it by a pixel when the side is even.
-    return nnx.Conv(
-        width, out, (3, 3), stride, padding=1, use_bias=False, rngs=rngs,
-        kernel_init=nnx.initializers.he_normal(),
-    )  # fmt: skip
-
-
-def _batch_norm(width: int, *, rngs: nnx.Rngs) -> nnx.BatchNorm:
-    return nnx.BatchNorm(width, momentum=0.9, rngs=rngs)

@@ -1,0 +1,229 @@
+"""`vim-jax mix` beside plain decoding and encoding of the same photographs.
+
+Photographs of mixed sizes and orientations, cut from the bundled ones, in JPEG files.
+
+* speed: "plain" decodes and encodes them, with the same decoder, encoder and number of
+  threads, and writes nothing. "plain, mixed pixels" does so with the published files:
+  shuffled pixels take another time to encode. "vim-jax mix" reads, mixes, encodes and
+  writes files and manifest, all of them synced; its first run compiles as well.
+* memory: the peak of processes that publish few photographs, many, and a large one.
+* curve: pixels a second, from small photographs to large ones.
+"""
+
+import concurrent.futures
+import math
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import vim_jax
+from vim_jax.data import embedded, folder
+from vim_jax.data.encode import encode
+from vim_jax.data.publish import publish
+
+# Counts of photographs, and the least and largest lengths of their sides in pixels.
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "photographs": 8,
+        "short": (32, 40),
+        "long": (40, 64),
+        "repeats": 1,
+        "memory": {"counts": (8, 16), "short": (16, 24), "long": (24, 32)},
+        "large": (300, 200),
+        "curve": {32: 8, 64: 4},
+    },
+    "cpu": {
+        "photographs": 2000,
+        "short": (256, 448),
+        "long": (384, 640),
+        "repeats": 3,
+        "memory": {"counts": (2000, 20000), "short": (64, 112), "long": (96, 160)},
+        "large": (12000, 9000),
+        "curve": {
+            32: 4096,
+            64: 2048,
+            128: 1024,
+            256: 512,
+            512: 128,
+            1024: 32,
+            2048: 8,
+            4096: 4,
+        },
+    },
+}
+PRESETS["gpu"] = PRESETS["cpu"]
+
+MIXERS = {
+    "level 0.6": vim_jax.VisualMixer(level=0.6, clip=True),
+    "region size 16": vim_jax.VisualMixer(region_size=16),
+}
+_SEED = 0
+_QUALITY = 90
+_PIXELS = 1 << 30  # More than the largest photograph has.
+
+
+def run(preset: str) -> dict[str, list[dict[str, Any]]]:
+    """Returns rows of the speed, of the memory and of the curve."""
+    settings = PRESETS[preset]
+    with tempfile.TemporaryDirectory() as scratch:
+        root = pathlib.Path(scratch)
+        return {
+            "speed": _speed(root, settings),
+            "memory": _memory(root, settings["memory"], settings["large"]),
+            "curve": _curve(root, settings["curve"]),
+        }
+
+
+def _speed(root: pathlib.Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    count = settings["photographs"]
+    src, first = root / "src", root / "first"
+    pixels = photographs(src, count, settings["short"], settings["long"])
+    rows = []
+    for name, mixer in MIXERS.items():
+        speeds = {"vim-jax mix, first run": count / _seconds(src, first, mixer)}
+        times: dict[str, list[float]] = {}
+        for _ in range(settings["repeats"]):  # They take turns.
+            for way, seconds in {
+                "plain": _plain_seconds(src),
+                "plain, mixed pixels": _plain_seconds(first),
+                "vim-jax mix": _seconds(src, root / "dst", mixer),
+            }.items():
+                times.setdefault(way, []).append(seconds)
+        speeds |= {way: count / statistics.median(t) for way, t in times.items()}
+        rows.append(
+            {
+                "setting": name,
+                "photographs": count,
+                "megapixels": pixels / 1e6,
+                "images_per_s": speeds,
+                "ratio": speeds["vim-jax mix"] / speeds["plain"],
+            }
+        )
+    return rows
+
+
+def _memory(
+    root: pathlib.Path, many: Mapping[str, Any], large: tuple[int, int]
+) -> list[dict[str, Any]]:
+    rows = []
+    for count in many["counts"]:
+        src = root / f"many{count}"
+        photographs(src, count, many["short"], many["long"])
+        rows.append({"photographs": count, **_peak(src, root / f"out{count}")})
+    width, height = large
+    photographs(root / "large", 1, (height, height), (width, width))
+    peak = _peak(root / "large", root / "outlarge")
+    return [*rows, {"photographs": 1, "size": f"{width}x{height}", **peak}]
+
+
+def _peak(src: pathlib.Path, dst: pathlib.Path) -> dict[str, float]:
+    """Returns the peak memory of a process of its own that publishes a folder."""
+    program = (
+        "import resource, sys\n"
+        "from benchmarks.publish import MIXERS, publish_folder\n"
+        "publish_folder(*sys.argv[1:], MIXERS['level 0.6'])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    command = [sys.executable, "-c", program, os.fspath(src), os.fspath(dst)]
+    start = time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return {"peak_mib": float(done.stdout), "seconds": time.perf_counter() - start}
+
+
+def _curve(root: pathlib.Path, counts: Mapping[int, int]) -> list[dict[str, Any]]:
+    rows = []
+    mixer = MIXERS["level 0.6"]
+    for side, count in counts.items():
+        src, dst = root / f"side{side}", root / "dst"
+        pixels = photographs(src, count, (side, side), (side, side))
+        plain = _plain_seconds(src)
+        _seconds(src, dst, mixer)  # Compiles.
+        seconds = _seconds(src, dst, mixer)
+        rows.append(
+            {
+                "side": side,
+                "photographs": count,
+                "megapixels_per_s": pixels / seconds / 1e6,
+                "plain_megapixels_per_s": pixels / plain / 1e6,
+            }
+        )
+    return rows
+
+
+def _seconds(src: pathlib.Path, dst: pathlib.Path, mixer: vim_jax.VisualMixer) -> float:
+    """Returns how long publishing takes; replaces what an earlier run published."""
+    shutil.rmtree(dst, ignore_errors=True)
+    start = time.perf_counter()
+    publish_folder(src, dst, mixer)
+    return time.perf_counter() - start
+
+
+def publish_folder(
+    src: str | pathlib.Path, dst: str | pathlib.Path, mixer: vim_jax.VisualMixer
+) -> None:
+    """Publishes a folder into a new one."""
+    source, key = folder(src, max_pixels=_PIXELS), vim_jax.SecretKey.generate()
+    report = publish(source, dst, mixer, key)
+    for sentence in report.failures.values():
+        raise RuntimeError(sentence)
+
+
+def _plain_seconds(src: pathlib.Path) -> float:
+    """Returns how long decoding and encoding a folder takes."""
+    source = folder(src, max_pixels=_PIXELS)
+
+    def convert(index: int) -> int:
+        return len(encode(source[index].image, "png"))
+
+    start = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(convert, range(len(source))):
+            pass
+    return time.perf_counter() - start
+
+
+def photographs(
+    folder: pathlib.Path, count: int, short: tuple[int, int], long: tuple[int, int]
+) -> int:
+    """Writes photographs, upright ones and lying ones; returns their pixels."""
+    folder.mkdir()
+    rng = np.random.default_rng(_SEED)
+    bundled = [x.image for x in embedded("photographs") if x.mode == "RGB"]
+    pixels = 0
+    for number in range(count):
+        sides = [int(rng.integers(*bounds, endpoint=True)) for bounds in (short, long)]
+        height, width = sides if rng.random() < 0.7 else sides[::-1]
+        image = bundled[rng.integers(len(bundled))]
+        if image.shape[0] < height or image.shape[1] < width:
+            image = _enlarged(image, height, width, rng)
+        top = rng.integers(image.shape[0] - height + 1)
+        left = rng.integers(image.shape[1] - width + 1)
+        part = image[top : top + height, left : left + width]
+        Image.fromarray(part).save(folder / f"{number:05}.jpg", quality=_QUALITY)
+        pixels += height * width
+    return pixels
+
+
+def _enlarged(
+    image: np.ndarray, height: int, width: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns a photograph enlarged, with some of the noise that this takes away."""
+    scale = max(height / image.shape[0], width / image.shape[1])
+    size = [math.ceil(scale * side) for side in image.shape[1::-1]]
+    large = np.array(Image.fromarray(image).resize(size))
+    for rows in np.array_split(
+        large, math.ceil(size[1] / 512)
+    ):  # Views, to save memory.
+        noise = rng.integers(-6, 6, rows.shape, np.int16, endpoint=True)
+        rows[:] = (rows + noise).clip(0, 255)
+    return large

@@ -1,0 +1,113 @@
+"""`python -m benchmarks.render`: the README's section on speed.
+
+It is made of the committed results, so that no number in it is typed.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+from benchmarks import mixer, shuffle, vfe
+
+ROOT = pathlib.Path(__file__).parents[1]
+PLOT = ROOT / "docs" / "images" / "speed.png"
+_BEGIN, _END = "<!-- speed: python -m benchmarks.render -->", "<!-- end of speed -->"
+
+
+def results(name: str) -> dict[str, Any]:
+    """Returns the committed results of a benchmark on the CPU."""
+    path = ROOT / "benchmarks" / "results" / f"{name}_cpu.json"
+    return json.loads(path.read_text())
+
+
+def section() -> str:
+    """Returns the README's section, in Markdown."""
+    shuffled, mixed, measured = map(results, ("shuffle", "mixer", "vfe"))
+    heads, cells = shuffle.table(shuffled)
+    chosen = [heads.index(h) for h in heads[:5]]
+    lines = [_row([heads[i] for i in chosen]), _row(["---"] * len(chosen))]
+    lines += [_row([row[i] for i in chosen]) for row in cells]
+    speeds = [row["mvalues_per_s"][shuffle.OURS] for row in shuffled["rows"]]
+    ratios = [float(row[4]) for row in cells]
+    vfe_ratios = [float(row[3]) for row in vfe.table(measured)[1]]
+    calls = [row for row in mixer.table(mixed)[1] if row[4]]
+    fastest, slowest = calls[0], calls[-1]
+    memory = shuffled["memory_mvalues_per_s"]
+
+    def span(numbers, digits=1):
+        return f"{min(numbers):.{digits}f} to {max(numbers):.{digits}f}"
+
+    paragraph = f"""\
+On {shuffled["cores"]} CPU cores, `shuffle` permutes {span(speeds, 0)} million values a
+second, {span(ratios)} times the fastest other way to do the same job, measured in the
+same run (`x + 1` in memory: {memory:,.0f}). A whole `VisualMixer` call at 224x224x3,
+planning included, takes {fastest[2]} ms an image with regions of up to {fastest[1]}
+pixels and {slowest[2]} ms with regions of any size, {fastest[4]} and {slowest[4]} times
+faster than the 2.1 s of the authors' code. `vfe` is {span(vfe_ratios)} times as fast as
+NumPy."""
+    return "\n".join(
+        [
+            _BEGIN,
+            paragraph,
+            "",
+            f"![Times as fast as other ways]({PLOT.relative_to(ROOT)})",
+            "",
+            *lines,
+            "",
+            "Measured by `make bench` "
+            "([benchmarks/results](benchmarks/results), commit "
+            f"`{shuffled['commit']}`, JAX {shuffled['versions']['jax']}).",
+            _END,
+        ]
+    )
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def plot() -> None:
+    """Draws the ratios to the peers."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = results("shuffle")["rows"]
+    peers = sorted({peer for row in rows for peer in row["peers"]})
+    figure, axes = plt.subplots(
+        1, 2, figsize=(9, 3.2), sharey=True, layout="constrained"
+    )
+    batches = sorted({tuple(row["batch"]) for row in rows}, key=lambda b: b[1])
+    for axis, batch in zip(axes, batches, strict=True):
+        chosen = [row for row in rows if tuple(row["batch"]) == batch]
+        for peer in peers:
+            points = [
+                (row["plan"], row["mvalues_per_s"][shuffle.OURS] / speed)
+                for row in chosen
+                if (speed := row["mvalues_per_s"].get(peer))
+            ]
+            axis.plot(*zip(*points, strict=True), marker="o", label=peer)
+        axis.axhline(1, color="black", linewidth=0.8)
+        axis.set_yscale("log")
+        axis.set_title("x".join(map(str, batch)), fontsize=10)
+        axis.set_xlabel("region size, pixels")
+        axis.grid(axis="y", which="both", alpha=0.3)
+    axes[0].set_yticks([1, 2, 3, 5, 10, 20, 50], ["1", "2", "3", "5", "10", "20", "50"])
+    axes[0].set_ylabel("times as fast as ...")
+    axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.savefig(PLOT, dpi=110)
+
+
+def main() -> None:
+    """Writes the plot, and the section into the README."""
+    plot()
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    before, rest = text.split(_BEGIN, 1)
+    after = rest.split(_END, 1)[1]
+    readme.write_text(before + section() + after)
+
+
+if __name__ == "__main__":
+    main()
