@@ -275,7 +275,7 @@ class Coin(NamedTuple):
     """
 
     part: str
-    owner: tuple[int, int]
+    owner: tuple[int, ...]
     bits: tuple[int, ...]
     heads: int
 

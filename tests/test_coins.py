@@ -90,8 +90,9 @@ def test_fresh_bits_decide_over_every_rectangle(height):
 @pytest.mark.parametrize("sides", [(1, 600), (300, 2), (2, 300)])
 def test_no_bit_of_a_long_line_serves_twice(sides):
     seen = set()
-    for step in reference.steps(*sides):
-        for _, _, coin in reference.pairs_of(*sides, step):
+    height, width = sides
+    for step in reference.steps(height, width):
+        for _, _, coin in reference.pairs_of(height, width, step):
             for bit in coin.bits:
                 assert (coin.part, coin.owner, bit) not in seen
                 seen.add((coin.part, coin.owner, bit))

@@ -13,7 +13,7 @@ from vim_jax.data.mixing import as_grey_levels
 SHAPES = [(16, 24, 3), (1, 1, 1), (1, 7, 4), (23, 5, 2), (40, 3000, 3)]
 
 
-def noise(shape, dtype=np.uint8):
+def noise(shape, dtype: type = np.uint8):
     top = np.iinfo(dtype).max
     return np.random.default_rng(0).integers(0, top, shape, dtype, endpoint=True)
 

@@ -156,7 +156,7 @@ def test_plans_with_ragged_edges_know_their_expected_vfe(shape, channels):
         plan = plan_regions(image, level=level, channels=channels)
         assert reference.is_valid(np.asarray(plan.size))
         exact = vim_jax.expected_vfe(image, plan, channels=channels)
-        np.testing.assert_allclose(plan.expected_vfe, exact, rtol=1e-6)
+        np.testing.assert_allclose(plan.expected_vfe, exact, rtol=1e-5)
 
 
 SMALL_SHAPES = [(1, 9), (5, 7), (8, 8, 3)]

@@ -151,7 +151,8 @@ def test_derivatives_are_the_matrix_of_the_permutation(channels):
     sources = reference.sources(words, image.shape, 4, channels)
     for cell, source in sources.items():
         pair = np.transpose([cell, source])
-        matrix[tuple(np.ravel_multi_index(tuple(pair), image.shape))] = 1
+        row, column = np.ravel_multi_index(tuple(pair), image.shape)  # pyright: ignore
+        matrix[row, column] = 1
     flat = image.reshape(-1)
     for derivative in (jax.jacfwd(mix), jax.jacrev(mix)):
         np.testing.assert_array_equal(derivative(flat).reshape(30, 30), matrix)

@@ -126,7 +126,9 @@ def grid_of(
         extra_levels = 1 if bounds.smallest <= 2 else 0
     # A loop rather than `vmap`, because XLA would compute it anew for each use.
     lines = jax.lax.map(
-        lambda line: _lines(*line, max(levels), bounds.squares, extra_levels),
+        lambda line: _lines(
+            line[0], line[1], line[2], max(levels), bounds.squares, extra_levels
+        ),
         (jnp.stack([x, y]), jnp.stack([width, height]), jnp.stack([height, width])),
     )
     rounds = _ROUNDS + (_EXTRA_ROUNDS if extra_levels else 0)
@@ -223,7 +225,7 @@ def _heads(words: Words, lines: _Lines, r, axis: int, shape) -> jax.Array:
     )
     if pairs.dtype == jnp.uint16:
         heads |= byte(words.far, start, pairs.dtype) << _BYTE
-    if lines.odds is not None:
+    if lines.odds is not None and lines.cut_off is not None:
         drawn = byte(words.odds, start, jnp.uint8) < lines.odds[axis][None]
         cut_off = jnp.where(r < 2, lines.cut_off[axis][None], 0).astype(pairs.dtype)
         heads = jnp.where(drawn, heads | cut_off, heads & ~cut_off)

@@ -6,6 +6,7 @@ An image with too large regions, or regions that trade places, stays in one piec
 is padded to the shape of its bucket.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ import jax
 import numpy as np
 
 from vim_jax._types import Channels
-from vim_jax.data.buckets import Bucket
+from vim_jax.data.buckets import Bucket, square
 from vim_jax.data.padded import batch_of, extents_of
 from vim_jax.keys import ImageKey
 from vim_jax.permute import Words, bounds_of_cells, needs_far, needs_odds
@@ -23,7 +24,7 @@ from vim_jax.regions import Bounds
 from vim_jax.shuffling import shuffle_padded
 
 _TILE = 64  # Least side of a tile, in pixels.
-_LARGEST_TILE = 256
+_LARGEST_TILE = 512
 _BATCH_PIXELS = 1 << 16
 
 
@@ -132,13 +133,20 @@ def _tiles(piece: _Piece, side: int) -> Iterator[tuple[_Piece, Bucket, bool]]:
     """Yields tiles, their bucket, and whether all regions are squares of 2**n."""
     h, w, c = piece.image.shape
     images = max(1, _BATCH_PIXELS // side**2)
-    bucket = Bucket(side, side, c, piece.image.dtype, images)
+    bucket = square((side, side, c), piece.image.dtype)
+    bucket = dataclasses.replace(bucket, images=images)
     power = side & (side - 1) == 0
     for top in range(0, h, side):
         for left in range(0, w, side):
             place = (slice(top, top + side), slice(left, left + side))
             whole = top + side <= h and left + side <= w
-            yield _Piece(*(x[place] for x in piece)), bucket, power and whole
+            tile = _Piece(
+                piece.image[place],
+                piece.size[place],
+                piece.words[place],
+                piece.mixed[place],
+            )
+            yield tile, bucket, power and whole
 
 
 def _words(key: ImageKey, shape: tuple[int, ...], channels: Channels) -> _Words:
@@ -182,7 +190,7 @@ def _shuffle_batch(program: _Program, pieces: Sequence[_Piece]) -> None:
 
 
 def _batch_of_words(program: _Program, all_words: Sequence[_Words]) -> ImageKey:
-    """Returns words at their places in padded pieces, a row a piece, hidden as a key."""
+    """Returns words at their places in padded pieces, one row each, hidden as a key."""
     bucket = program.bucket
     per_pixel = sum(count for _, count in program.parts)
     batch = np.zeros((bucket.images, per_pixel * bucket.pixels), np.uint32)
