@@ -120,7 +120,10 @@ class VisualMixer:
         """
         _check_batch(batch)
         keys = self._keys(key, batch, ids)
-        mixed, plans = _mix(self, keys, jnp.asarray(batch))
+        images = jnp.asarray(batch)
+        # Two programs: in one, XLA would plan anew for each use of the plan.
+        plans = _plan(self, images)
+        mixed = _shuffle(self, keys, images, plans)
         reached = None if plans.reached is None else concrete(plans.reached)
         if not self.clip and reached is not None and not reached.all():
             first = int(np.flatnonzero(~reached)[0])
@@ -236,12 +239,13 @@ def _stack(keys: Sequence[ImageKey]) -> ImageKey:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _mix(mixer: VisualMixer, keys, batch):
-    def mix(key, image):
-        plan = mixer.plan(image)
-        return _apply(shuffle, mixer, key, image, plan), plan
+def _plan(mixer: VisualMixer, batch):
+    return jax.vmap(mixer.plan)(batch)
 
-    return jax.vmap(mix)(keys, batch)
+
+@functools.partial(jax.jit, static_argnums=0)
+def _shuffle(mixer: VisualMixer, keys, batch, plans):
+    return jax.vmap(functools.partial(_apply, shuffle, mixer))(keys, batch, plans)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -2,8 +2,8 @@
 
 No region reaches over the edge of a tile whose side all region sizes divide. So images
 are cut into such tiles, which are shuffled in batches, whatever images they are from.
-An image with too large regions, or regions that trade places, stays in one piece and
-is padded to the shape of its bucket.
+An image with too large regions stays in one piece and is padded to the shape of its
+bucket. Regions trade places on the host.
 """
 
 import dataclasses
@@ -56,7 +56,6 @@ class _Program(NamedTuple):
     bucket: Bucket
     bounds: Bounds
     channels: Channels
-    scramble_regions: bool
     inverse: bool
 
     @property
@@ -67,7 +66,6 @@ class _Program(NamedTuple):
         moving = 1 if self.channels == "joint" else c
         needed = {
             "coins": moving,
-            "regions": 1 if self.scramble_regions else 0,
             "odds": moving if needs_odds(bounds) else 0,
             "far": moving if needs_far(bounds) else 0,
         }
@@ -107,19 +105,51 @@ def shuffle_images(
     work: dict[_Program, list[_Piece]] = {}
     for image, size, key, target in zip(images, sizes, keys, mixed, strict=True):
         words = _words(key, image.shape, channels)
+        if scramble_regions and inverse:
+            image = _exchanged(image, size, words, inverse=True)
         piece = _Piece(image, size, words, target)
-        side = None if scramble_regions else _tile_side(size)
+        side = _tile_side(size)
         pieces = [(piece, bucket, False)] if side is None else _tiles(piece, side)
         for part, its_bucket, squares in pieces:
             largest = max(its_bucket.height, its_bucket.width)
             bounds = Bounds(largest, largest, smallest=1, squares=squares)
-            program = _Program(its_bucket, bounds, channels, scramble_regions, inverse)
+            program = _Program(its_bucket, bounds, channels, inverse)
             work.setdefault(program, []).append(part)
     for program, pieces in work.items():
         count = program.bucket.images
         for start in range(0, len(pieces), count):
             _shuffle_batch(program, pieces[start : start + count])
-    return mixed
+    if not scramble_regions or inverse:
+        return mixed
+    return [
+        _exchanged(image, size, _words(key, image.shape, channels), inverse=False)
+        for image, size, key in zip(mixed, sizes, keys, strict=True)
+    ]
+
+
+def _exchanged(
+    image: np.ndarray, size: np.ndarray, words: _Words, *, inverse: bool
+) -> np.ndarray:
+    """Returns an image whose regions of equal height and width have traded places."""
+    h, w = size.shape
+    y, x = np.indices((h, w), sparse=True)
+    top, left = np.nonzero((y % size == 0) & (x % size == 0))
+    side, word = size[top, left], words.parts["regions"][top, left, 0]
+    heights, widths = np.minimum(side, h - top), np.minimum(side, w - left)
+    shapes, kinds = np.unique(np.stack([heights, widths]), axis=1, return_inverse=True)
+    exchanged = np.empty_like(image)
+    for kind, (height, width) in enumerate(shapes.T):
+        (receivers,) = np.nonzero(kinds == kind)
+        senders = receivers[np.argsort(word[receivers], kind="stable")]
+        if inverse:
+            receivers, senders = senders, receivers
+
+        def places(regions, height=height, width=width):
+            rows = top[regions][:, None, None] + np.arange(height)[:, None]
+            return rows, left[regions][:, None, None] + np.arange(width)
+
+        exchanged[places(receivers)] = image[places(senders)]
+    return exchanged
 
 
 def _tile_side(size: np.ndarray) -> int | None:
