@@ -1,7 +1,6 @@
 """README and project files say what is true."""
 
 import importlib
-import json
 import pathlib
 import re
 import tomllib
