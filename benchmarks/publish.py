@@ -227,3 +227,15 @@ def _enlarged(
         noise = rng.integers(-6, 6, rows.shape, np.int16, endpoint=True)
         rows[:] = (rows + noise).clip(0, 255)
     return large
+
+
+def table(
+    results: dict[str, list[dict[str, Any]]],
+) -> tuple[list[str], list[list[str]]]:
+    """Returns the heads and cells of a table."""
+    cells = [
+        [part, ", ".join(f"{name} {value}" for name, value in row.items())]
+        for part, rows in results.items()
+        for row in rows
+    ]
+    return ["part", "measured"], cells
