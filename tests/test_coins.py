@@ -83,8 +83,8 @@ def test_fresh_bits_decide_over_every_rectangle(height):
     for width in range(height, 41):
         arrangements = math.lgamma(height * width + 1) / math.log(2)
         needed = min(arrangements, 256) - 1e-9
-        for sides in [(height, width), (width, height)]:
-            assert fresh_bits(*sides, needed) >= needed, sides
+        for a, b in [(height, width), (width, height)]:
+            assert fresh_bits(a, b, needed) >= needed, (a, b)
 
 
 @pytest.mark.parametrize("sides", [(1, 600), (300, 2), (2, 300)])

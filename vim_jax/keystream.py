@@ -47,28 +47,31 @@ def key_material(key: Key | SecretKey) -> jax.Array | ImageKey:
     return jnp.asarray(data)
 
 
-def keystream(material: jax.Array | ImageKey, start: int, length: int) -> jax.Array:
+def check_words(material: jax.Array | ImageKey, needed: int) -> None:
+    """Raises ValueError if an image key has fewer words than an image needs."""
+    if isinstance(material, ImageKey) and material.words.shape[0] < needed:
+        raise ValueError(
+            f"key is an image key with {material.words.shape[0]} words, this image "
+            f"takes {needed}: derive it for this image."
+        )
+
+
+def keystream(
+    material: jax.Array | ImageKey, start: int | jax.Array, length: int
+) -> jax.Array:
     """Returns a part of an image's keystream, as `docs/permutation.md` defines it.
 
     Args:
       material: what `key_material` returned.
       start: number of the first word.
-      length: how many words.
+      length: how many words; an image key must have them, see `check_words`.
 
     Returns:
       uint32 `length`.
-
-    Raises:
-      ValueError: if an image key has too few words.
     """
     if isinstance(material, ImageKey):
-        words = material.words.shape[0]
-        if words < start + length:
-            raise ValueError(
-                f"key is an image key with {words} words, this image takes "
-                f"{start + length}: derive it for this image."
-            )
-        return jnp.asarray(material.words[start : start + length])
+        words = jnp.asarray(material.words)
+        return jax.lax.dynamic_slice_in_dim(words, start, length)
     count = material.shape[0]
     padded = jnp.pad(material, (0, -count % 2))
     key = (padded[0], padded[1])
@@ -76,6 +79,7 @@ def keystream(material: jax.Array | ImageKey, start: int, length: int) -> jax.Ar
         key = threefry2x32(key, (padded[i], padded[i + 1]))
     # Added to, so that all words vary over devices as the key does, for `shard_map`.
     zero = key[0] * jnp.uint32(0)
-    number = jnp.arange(start, start + length, dtype=jnp.uint32) + zero
+    first = jnp.asarray(start, jnp.uint32) + zero
+    number = jnp.arange(length, dtype=jnp.uint32) + first
     # The number of key words keeps apart keys that only differ by trailing zeros.
     return threefry2x32(key, (number, number * 0 + jnp.uint32(_DOMAIN + count)))[0]

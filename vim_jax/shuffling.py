@@ -15,7 +15,7 @@ from vim_jax._types import (
     check_dtype,
     with_channel_axis,
 )
-from vim_jax.keystream import Key, key_material, keystream
+from vim_jax.keystream import Key, check_words, key_material, keystream
 from vim_jax.permute import (
     Words,
     bounds_of_cells,
@@ -133,25 +133,44 @@ def _run(key, image, plan_or_size, channels, scramble_regions, *, inverse):
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
 def _move_image(material, cells, size, bounds, channels, scramble_regions, inverse):
-    shape = cells.shape
-    words = _words(material, shape, channels, scramble_regions, bounds)
-    return _move(words, cells, regions_of(size), bounds, channels, inverse)
+    h, w, c = cells.shape
+    moving = moving_cells(cells.shape, channels)
+    in_cells = bounds_of_cells(bounds, c, channels)
+    last = 3 if needs_far(in_cells) else 2 if needs_odds(in_cells) else 1
+    check_words(
+        material, last * moving + (h * w if last > 1 or scramble_regions else 0)
+    )
+    scrambling = keystream(material, moving, h * w) if scramble_regions else None
+    regions = regions_of(size)
+    return _move(material, scrambling, cells, regions, bounds, channels, inverse)
 
 
-def _words(material, shape, channels, scramble_regions, bounds) -> Words:
-    """Returns the parts of the keystream that the regions take."""
+def _words_of_plane(source, plane, shape, channels, bounds) -> Words:
+    """Returns the words of a plane's cells: drawn only now, which saves memory.
+
+    Args:
+      source: `Words` of all planes, or what `key_material` returned.
+      plane: its number.
+      shape: of the image.
+      channels: see `shuffle`.
+      bounds: of the regions.
+    """
     h, w, c = shape
     moving = moving_cells(shape, channels)
+    length = h * w if channels == "independent" else moving
+    if isinstance(source, Words):
+        return jax.tree.map(
+            lambda part: jnp.asarray(part).reshape(-1, length)[plane], source
+        )
     bounds = bounds_of_cells(bounds, c, channels)
 
-    def part(needed, start, length):
-        return keystream(material, start, length) if needed else None
+    def part(start):
+        return keystream(source, start + plane * length, length)
 
     return Words(
-        coins=keystream(material, 0, moving),
-        regions=part(scramble_regions, moving, h * w),
-        odds=part(needs_odds(bounds), moving + h * w, moving),
-        far=part(needs_far(bounds), 2 * moving + h * w, moving),
+        coins=part(0),
+        odds=part(moving + h * w) if needs_odds(bounds) else None,
+        far=part(2 * moving + h * w) if needs_far(bounds) else None,
     )
 
 
@@ -167,11 +186,11 @@ def shuffle_padded(
 ) -> Shaped[jax.Array, "H W c"]:
     """Shuffles an image that is padded below and to the right, as if it were not.
 
-    So images of many shapes share a compiled program.
+    Only within regions. So images of many shapes share a compiled program.
 
     Args:
       words: the keystream of the image without its padding, each cell's words where
-        the cell is in the padded image; with `regions` if regions are scrambled.
+        the cell is in the padded image; in "independent" mode, plane by plane.
       image: anything may be in the padding.
       extent: height and width without the padding.
       size: a plan's sizes; 1 in the padding.
@@ -180,42 +199,65 @@ def shuffle_padded(
       inverse: whether to undo it.
 
     Returns:
-      The mixed image. The padding is as it was, unless regions are scrambled.
+      The mixed image. The padding is as it was.
     """
     regions = regions_of(size, extent)
-    return _move(words, image, regions, bounds, channels, inverse)
+    return _move(words, None, image, regions, bounds, channels, inverse)
 
 
-def _move(words, cells, regions, bounds, channels, inverse):
-    """Returns `h w c` cells shuffled within regions, and regions if there are words."""
+def _move(source, scrambling, cells, regions, bounds, channels, inverse):
+    """Returns `h w c` cells shuffled within regions, and regions if there are words.
+
+    Args:
+      source: of the words that cells move by, see `_words_of_plane`.
+      scrambling: uint32 `h*w`, words that regions move by, or None.
+      cells: the image.
+      regions: the plan's regions.
+      bounds: of the regions.
+      channels: see `shuffle`.
+      inverse: whether to undo it.
+    """
     if jnp.issubdtype(cells.dtype, jnp.floating):
-        return _move_floats(bounds, channels, inverse, cells, words, regions)
-    bits = jax.lax.bitcast_convert_type(cells, f"uint{8 * cells.dtype.itemsize}")
-    moved = _move_bits(bounds, channels, inverse, bits, words, regions)
+        return _move_floats(
+            bounds, channels, inverse, cells, source, scrambling, regions
+        )
+    if cells.dtype == jnp.bool_:
+        bits = cells.astype(jnp.uint8)
+    else:
+        bits = jax.lax.bitcast_convert_type(cells, f"uint{8 * cells.dtype.itemsize}")
+    moved = _move_bits(bounds, channels, inverse, bits, source, scrambling, regions)
+    if cells.dtype == jnp.bool_:
+        return moved != 0
     return jax.lax.bitcast_convert_type(moved, cells.dtype)
 
 
-def _move_bits(bounds, channels, inverse, cells, words, regions):
+def _move_bits(bounds, channels, inverse, cells, source, scrambling, regions):
     h, w, c = cells.shape
     grid = grid_of(regions, c, channels, bounds)
     sender = None
-    if words.regions is not None:
-        sender = exchange_regions(words.regions, regions)
+    if scrambling is not None:
+        sender = exchange_regions(scrambling, regions)
         if inverse:
             pixel = jnp.arange(h * w, dtype=sender.dtype)
             cells = _take(cells, jnp.zeros_like(sender).at[sender].set(pixel))
-    if channels == "joint" and c > 1:
+
+    def exchanged(plane, rows):
+        words = _words_of_plane(source, plane, (h, w, c), channels, bounds)
         # Varies over devices as the key does, which loops insist on in `shard_map`.
-        pixel = jnp.arange(h * w, dtype=jnp.uint32) + words.coins.reshape(-1) * 0
-        pixel = exchange_cells(pixel.reshape(1, h, w), words, grid, inverse=inverse)
-        cells = _take(cells, pixel.reshape(-1))
+        rows ^= words.coins[0].astype(rows.dtype) * 0
+        return exchange_cells(rows, words, grid, inverse=inverse)
+
+    if channels == "joint" and c > 1:
+        pixel = jnp.arange(h * w, dtype=jnp.uint32).reshape(h, w)
+        cells = _take(cells, exchanged(0, pixel).reshape(-1))
     elif channels == "mixed":
-        rows = cells.reshape(1, h, w * c)
-        rows = exchange_cells(rows, words, grid, inverse=inverse)
-        cells = rows.reshape(h, w, c)
+        cells = exchanged(0, cells.reshape(h, w * c)).reshape(h, w, c)
     else:
-        planes = jnp.moveaxis(cells, 2, 0)
-        planes = exchange_cells(planes, words, grid, inverse=inverse)
+        # One plane after the other: so the words of one fit into the cache.
+        planes = jax.lax.map(
+            lambda plane: exchanged(*plane),
+            (jnp.arange(c), jnp.moveaxis(cells, 2, 0)),
+        )
         cells = jnp.moveaxis(planes, 0, 2)
     return cells if sender is None or inverse else _take(cells, sender)
 
@@ -227,21 +269,20 @@ def _take(cells: jax.Array, pixel: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _move_floats(bounds, channels, inverse, cells, words, regions):
+def _move_floats(bounds, channels, inverse, cells, source, scrambling, regions):
     """Moves floats as bits: XLA may compute narrow ones in float32, and lose NaNs."""
     bits = jax.lax.bitcast_convert_type(cells, f"uint{8 * cells.dtype.itemsize}")
-    moved = _move_bits(bounds, channels, inverse, bits, words, regions)
+    moved = _move_bits(bounds, channels, inverse, bits, source, scrambling, regions)
     return jax.lax.bitcast_convert_type(moved, cells.dtype)
 
 
 @_move_floats.defjvp
 def _move_floats_jvp(bounds, channels, inverse, primals, tangents):
-    (cells, words, regions), tangent = primals, tangents[0]
-    number = jnp.arange(cells.size, dtype=jnp.uint32) + words.coins.reshape(-1)[0] * 0
-    source = _move_bits(
-        bounds, channels, inverse, number.reshape(cells.shape), words, regions
-    )
-    moved = tangent.reshape(-1).at[source.reshape(-1)]
+    cells, source, scrambling, regions = primals
+    tangent = tangents[0]
+    number = jnp.arange(cells.size, dtype=jnp.uint32).reshape(cells.shape)
+    places = _move_bits(bounds, channels, inverse, number, source, scrambling, regions)
+    moved = tangent.reshape(-1).at[places.reshape(-1)]
     moved = moved.get(unique_indices=True, mode="promise_in_bounds")
-    out = _move_floats(bounds, channels, inverse, cells, words, regions)
+    out = _move_floats(bounds, channels, inverse, *primals)
     return out, moved.reshape(cells.shape)

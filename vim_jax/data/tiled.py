@@ -242,7 +242,7 @@ def _batch_of_words(program: _Program, all_words: Sequence[_Words]) -> ImageKey:
 @functools.partial(jax.jit, static_argnums=4)
 def _shuffle(key, images, extents, sizes, program):
     def shuffle(words, image, extent, size):
-        parts, end = {"coins": words, "regions": None, "odds": None, "far": None}, 0
+        parts, end = {"coins": words}, 0
         for name, count in program.parts:
             start, end = end, end + count * program.bucket.pixels
             parts[name] = words[start:end]
