@@ -1,4 +1,4 @@
-"""The command line: `vim-jax mix`, `merge`, `restore`, `vfe`, `train` and `demo`."""
+"""The command line: `vim-jax mix` and the other commands."""
 
 import contextlib
 import importlib
@@ -17,7 +17,7 @@ from vim_jax.cli.console import as_options, complain, out
 DONE, FAILED, USAGE, WRONG_KEY, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes, of the process and of the commands."""
 
-COMMANDS = ("mix", "merge", "restore", "vfe", "train", "demo")
+COMMANDS = ("mix", "merge", "restore", "audit", "vfe", "train", "demo")
 
 _HELP = """\
 usage: vim-jax COMMAND ...

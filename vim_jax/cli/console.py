@@ -12,7 +12,9 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -99,5 +101,27 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
                 bar.update(task, found=done)
             first = False
             bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+@contextlib.contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None]]:
+    """Shows progress bars; yields the function to call with (label, done, all)."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+    )
+    with bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(label: str, done: int, total: int) -> None:
+            if label not in tasks:
+                tasks[label] = bar.add_task(label.replace("_", " "), total=None)
+            bar.update(tasks[label], completed=done, total=total)
 
         yield show

@@ -1,0 +1,228 @@
+"""The audit: every attack that fits a case, each beside its controls.
+
+Finished attacks are kept in a folder, so that an audit that was killed goes on where it
+stopped.
+"""
+
+import dataclasses
+import io
+import json
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from vim_jax.attacks import (
+    as_published,
+    inversion,
+    jigsaw,
+    key_reuse,
+    linkage,
+    multiset,
+    recognition,
+    seed_search,
+    thumbnail,
+)
+from vim_jax.attacks.cases import Case
+from vim_jax.attacks.protocol import Control, Images, Outcome, Score, Truth
+from vim_jax.data.writers import write_atomically
+
+Budget = Literal["quick", "full"]
+
+_DIGITS = ("mnist", "embedded:digits")  # A mirrored digit is another one, or none.
+_KNOWN = (1, 4)  # Originals known to the attacker where a permutation is reused.
+Progress = Callable[[int, int], None]
+
+
+class Attack(NamedTuple):
+    """An attack with its settings, ready to run.
+
+    Attributes:
+      name: of the module.
+      config: its `Config`.
+      run: called with a progress function.
+    """
+
+    name: str
+    config: Any
+    run: Callable[[Progress], Outcome]
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+      case: what was attacked.
+      budget: how much was tried.
+      outcomes: by attack.
+      skipped: why attacks were not run, by attack.
+      seconds: how long each took.
+    """
+
+    case: Case
+    budget: Budget
+    outcomes: Mapping[str, Outcome]
+    skipped: Mapping[str, str]
+    seconds: Mapping[str, float]
+
+    @property
+    def scores(self) -> list[Score]:
+        """The scores of all attacks."""
+        return [score for x in self.outcomes.values() for score in x.scores]
+
+
+def attacks_on(case: Case, budget: Budget) -> tuple[list[Attack], dict[str, str]]:
+    """Returns the attacks that fit a case, and why others do not."""
+    found: list[Attack] = []
+    skipped: dict[str, str] = {}
+    everything = (case.published, case.knowledge, case.truth)
+
+    def add(module, config, *, images=everything, **more):
+        def run(progress):
+            if "progress" in more:
+                more["progress"] = progress
+            return module.run(*images, config, **more)
+
+        found.append(Attack(_name(module), config, run))
+
+    add(as_published, as_published.Config())
+    add(thumbnail, thumbnail.Config())
+    add(multiset, multiset.Config())
+    add(linkage, linkage.Config())
+    if case.mixer.scramble_regions and case.mixer.region_size == "entire":
+        skipped["jigsaw"] = "each image is a single region"
+    else:
+        add(jigsaw, jigsaw.Config())
+    whole, originals, plans = case.whole
+    if len(whole):
+        knowledge = dataclasses.replace(case.knowledge, plans=plans)
+        images = (whole, knowledge, Truth(originals=originals))
+        add(seed_search, seed_search.Config(), images=images, progress=None)
+    else:
+        skipped["seed_search"] = "the images are too large to try many keys"
+    if case.one_shape and len(case.published) > 1:
+        add(key_reuse, key_reuse.Config(known=_KNOWN))
+    else:
+        skipped["key_reuse"] = "it takes several images of one size"
+    why = _why_nothing_is_learnt(case, budget)
+    if why is None:
+        add(inversion, inversion.Config(), transfer=_or_none(case.other), progress=None)
+    else:
+        skipped["inversion"] = why
+    if why is None and (case.labels is None or case.auxiliary_labels is None):
+        why = "the images have no labels"
+    if why is None:
+        config = recognition.Config(flip=case.name not in _DIGITS)
+        add(recognition, config, attribute=case.attribute, progress=None)
+    else:
+        skipped["recognition"] = why
+    return found, skipped
+
+
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
+def _why_nothing_is_learnt(case: Case, budget: Budget) -> str | None:
+    """Returns why attacks that train networks are left out, or None."""
+    if budget == "quick":
+        return "it trains networks, which takes --full"
+    if not case.one_shape:
+        return "the images have different sizes"
+    if case.auxiliary is None:
+        return "it takes images like the published ones: use --auxiliary"
+    return None
+
+
+def _or_none(images: Images) -> Images | None:
+    return images if len(images) else None
+
+
+def audit(
+    case: Case,
+    budget: Budget,
+    *,
+    kept: pathlib.Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Audit:
+    """Attacks a case.
+
+    Args:
+      case: what to attack.
+      budget: "quick" trains no network.
+      kept: a folder for finished attacks; an equal audit starts with what is there.
+      progress: called with an attack's name, the steps done and the steps to do.
+    """
+    attacks, skipped = attacks_on(case, budget)
+    outcomes, seconds = {}, {}
+    for attack in attacks:
+
+        def show(done, total, name=attack.name):
+            if progress is not None:
+                progress(name, done, total)
+
+        path = None
+        if kept is not None:
+            path = kept / case.digest / f"{attack.name}.npz"
+        loaded = None if path is None else _load(path, repr(attack.config))
+        if loaded is None:
+            show(0, 1)
+            start = time.perf_counter()
+            outcome = attack.run(show)
+            took = time.perf_counter() - start
+            if path is not None:
+                _save(path, repr(attack.config), outcome, took)
+        else:
+            outcome, took = loaded
+        show(1, 1)
+        outcomes[attack.name], seconds[attack.name] = outcome, took
+    return Audit(case, budget, outcomes, skipped, seconds)
+
+
+def _save(path: pathlib.Path, config: str, outcome: Outcome, seconds: float) -> None:
+    head = {
+        "config": config,
+        "seconds": seconds,
+        "note": outcome.note,
+        "scores": [dataclasses.asdict(score) for score in outcome.scores],
+    }
+    pictures = (
+        None if outcome.reconstructions is None else list(outcome.reconstructions)
+    )
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        allow_pickle=False,
+        head=np.frombuffer(json.dumps(head).encode(), np.uint8),
+        **{f"picture_{i:06}": x for i, x in enumerate(pictures or ())},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def _load(path: pathlib.Path, config: str) -> tuple[Outcome, float] | None:
+    """Returns a finished attack, or None if there is none with these settings."""
+    try:
+        with np.load(path) as kept:
+            head = json.loads(kept["head"].tobytes())
+            names = sorted(name for name in kept.files if name.startswith("picture_"))
+            pictures = [kept[name] for name in names]
+    except (OSError, ValueError, KeyError):
+        return None
+    if head["config"] != config:
+        return None
+    scores = tuple(
+        Score(
+            **{
+                **score,
+                "knowledge": tuple(score["knowledge"]),
+                "control": Control(**score["control"]),
+            }
+        )
+        for score in head["scores"]
+    )
+    return Outcome(scores, pictures or None, head["note"]), head["seconds"]

@@ -1,0 +1,99 @@
+"""Training of the attackers' networks: small, on arrays in memory, one way for all."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+Model = TypeVar("Model", bound=nnx.Module)
+
+_WARM_UP = 0.1  # Of all steps.
+
+
+def fit(
+    model: Model,
+    loss: Callable[[Model, Any], jax.Array],
+    data: Any,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Model:
+    """Returns a model trained with AdamW on shuffled batches.
+
+    The learning rate rises linearly and falls as a cosine. Images left over at the end
+    of an epoch wait for the next.
+
+    Args:
+      model: with fresh parameters; it is not changed.
+      loss: from the model, in training mode, and a batch to float32 scalar.
+      data: pytree of NumPy arrays `n ...`.
+      epochs: how often each example is seen.
+      batch_size: examples a step; all of them if there are fewer.
+      learning_rate: at its peak.
+      seed: of the order of examples.
+      progress: called with the steps done and the steps to do.
+    """
+    n = len(jax.tree.leaves(data)[0])
+    batch_size = min(batch_size, n)
+    per_epoch = n // batch_size
+    steps = epochs * per_epoch
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, max(1, int(_WARM_UP * steps)), max(2, steps)
+    )
+    optimizer = optax.adamw(schedule, weight_decay=1e-3)
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    # Copies, because donation would take the caller's arrays away.
+    params, rest = jax.tree.map(jnp.copy, (params, rest))
+    opt_state = optimizer.init(params)
+
+    def objective(params, rest, batch):
+        trained = nnx.merge(graphdef, params, rest)
+        value = loss(trained, batch)
+        return value, nnx.split(trained, nnx.Param, ...)[2]
+
+    def step(params, rest, opt_state, batch):
+        grads, rest = jax.grad(objective, has_aux=True)(params, rest, batch)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), rest, opt_state
+
+    step = jax.jit(step, donate_argnums=(0, 1, 2))
+    rng = np.random.default_rng(seed)
+    done = 0
+    for _ in range(epochs):
+        order = rng.permutation(n)
+        for i in range(per_epoch):
+            chosen = order[i * batch_size : (i + 1) * batch_size]
+            batch = jax.tree.map(lambda x, chosen=chosen: x[chosen], data)
+            params, rest, opt_state = step(params, rest, opt_state, batch)
+            done += 1
+            if progress is not None:
+                progress(done, steps)
+    return nnx.merge(graphdef, params, rest)
+
+
+def apply(
+    model: nnx.Module, inputs: np.ndarray, *, batch_size: int = 256, **options: Any
+) -> np.ndarray:
+    """Returns what a model makes of many inputs, `n ...`, batch by batch."""
+    graphdef, state = nnx.split(model)
+
+    @jax.jit
+    def run(state, batch):
+        return nnx.merge(graphdef, state)(batch, **options)  # pyright: ignore
+
+    n = len(inputs)
+    batch_size = min(batch_size, n)
+    # The last batch reaches back, so that all have one shape.
+    starts = [min(start, n - batch_size) for start in range(0, n, batch_size)]
+    parts = [np.asarray(run(state, inputs[s : s + batch_size])) for s in starts]
+    out = np.empty((n, *parts[0].shape[1:]), parts[0].dtype)
+    for start, part in zip(starts, parts, strict=True):
+        out[start : start + batch_size] = part
+    return out

@@ -1,0 +1,158 @@
+"""The part of a mixed image by which a seed is judged."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8, UInt32
+
+from vim_jax._types import Channels
+from vim_jax.attacks.protocol import Images, Plans
+from vim_jax.keys import ImageKey
+from vim_jax.mixer import VisualMixer
+from vim_jax.permute import bounds_of_cells, moving_cells, needs_far, needs_odds
+from vim_jax.regions import Bounds, RegionPlan
+from vim_jax.shuffling import unshuffle
+from vim_jax.threefry import threefry2x32
+
+IMPLEMENTATION = "threefry2x32"
+"""JAX's default PRNG keys. Others give other keys under `jax.vmap`."""
+
+_DOMAIN = 0x56494D00 + 2  # Of keys of two words, see `docs/permutation.md`.
+
+
+class Patch(NamedTuple):
+    """A part of one image that regions do not stick out of.
+
+    Attributes:
+      index: number of the image in its batch.
+      pixels: `h w c`, with one channel unless cells change channels.
+      size: `h w`, its region sizes.
+      words: which words of the image's keystream are that of the patch, if it were an
+        image; the region words are left out, and 0, unless regions are scrambled.
+    """
+
+    index: UInt32[np.ndarray, ""]
+    pixels: UInt8[np.ndarray, "h w c"]
+    size: Int32[np.ndarray, "h w"]
+    words: tuple[UInt32[np.ndarray, " _"] | None, ...]
+
+
+def choose_patch(
+    published: Images, plans: Plans, mixer: VisualMixer, side: int
+) -> tuple[Patch, Bounds]:
+    """Returns the patch, among the smallest there are, that varies most in regions."""
+    h, w, c = published[0].shape
+    if mixer.scramble_regions:
+        side = max(h, w)
+    while True:
+        choice, most = None, -1.0
+        for i, (image, size) in enumerate(zip(published, plans, strict=True)):
+            for y in range(0, h, side):
+                for x in range(0, w, side):
+                    part = slice(y, y + side), slice(x, x + side)
+                    deviations = image[part].var((0, 1))
+                    if deviations.max() > most and _whole_regions(size, part):
+                        most = deviations.max()
+                        choice = (i, part, int(deviations.argmax()))
+        if choice is not None:
+            break
+        side += 1
+    i, part, k = choice
+    pixel = np.arange(h * w, dtype=np.uint32).reshape(h, w)[part]
+    m, n = moving_cells((h, w, c), mixer.channels), h * w
+    if mixer.channels == "mixed":
+        channels = slice(None)
+        coins = pixel[..., None] * np.uint32(c) + np.arange(c, dtype=np.uint32)
+    else:
+        channels = slice(k, k + 1)
+        coins = pixel + np.uint32(k * n if mixer.channels == "independent" else 0)
+    size = np.asarray(plans[i], np.int32)[part]
+    bounds = bounds_of_sizes(size)
+    coins, regions = coins.reshape(-1), pixel.reshape(-1) + np.uint32(m)
+    words: tuple[np.ndarray | None, ...] = (coins,)
+    cells = bounds_of_cells(bounds, c, patch_channels(mixer))
+    if mixer.scramble_regions:
+        words = (coins, regions)
+    if needs_odds(cells) or needs_far(cells):
+        regions = regions if mixer.scramble_regions else None
+        far = coins + np.uint32(2 * m + n)
+        words = (coins, regions, coins + np.uint32(m + n), far)
+    patch = Patch(
+        index=np.asarray(i, np.uint32),
+        pixels=np.ascontiguousarray(published[i][(*part, channels)]),
+        size=size,
+        words=words if needs_far(cells) else words[:3],
+    )
+    return patch, bounds
+
+
+def _whole_regions(size: np.ndarray, part: tuple[slice, slice]) -> bool:
+    """Whether a part of a plan is a plan of its own, with the same regions."""
+    own = size[part]
+    for axis, cut in enumerate(part):
+        place = np.arange(size.shape[axis])[cut]
+        place = np.expand_dims(place, 1 - axis)
+        end = np.minimum(place // own * own + own, size.shape[axis])
+        if (cut.start % own).any() or (end > place.max() + 1).any():
+            return False
+    return True
+
+
+def bounds_of_sizes(size: np.ndarray) -> Bounds:
+    """Returns the bounds of a plan's regions."""
+    h, w = size.shape
+    height = np.minimum(size, h - np.arange(h)[:, None] // size * size)
+    width = np.minimum(size, w - np.arange(w)[None, :] // size * size)
+    square = (height == width) & ((height & (height - 1)) == 0)
+    return Bounds(
+        height=int(height.max()),
+        width=int(width.max()),
+        smallest=int(min(height.min(), width.min())),
+        squares=bool(square.all()),
+    )
+
+
+def patch_channels(mixer: VisualMixer) -> Channels:
+    """Returns how the cells of a patch move: of one channel, all by themselves."""
+    return "mixed" if mixer.channels == "mixed" else "independent"
+
+
+def roughness(image: UInt8[jax.Array, "h w c"]) -> Float32[jax.Array, ""]:
+    """Returns the sum of squared differences between neighbours."""
+    values = image.astype(jnp.float32)
+    return (jnp.diff(values, axis=0) ** 2).sum() + (jnp.diff(values, axis=1) ** 2).sum()
+
+
+@functools.partial(jax.jit, static_argnames=("bounds", "channels"))
+def patch_roughness(
+    seeds: UInt32[jax.Array, " b"], patch: Patch, bounds: Bounds, channels: Channels
+) -> Float32[jax.Array, " b"]:
+    """Returns the roughness of a patch put back under each seed."""
+    plan = RegionPlan(patch.size, bounds=bounds)
+    scrambled = len(patch.words) > 1 and patch.words[1] is not None
+    pixels = patch.size.size
+
+    def one(seed):
+        key = jax.random.fold_in(jax.random.key(seed, impl=IMPLEMENTATION), patch.index)
+        first, second = jax.random.key_data(key)
+
+        def drawn(numbers):
+            if numbers is None:
+                return jnp.zeros(pixels, jnp.uint32)
+            domain = jnp.full_like(numbers, _DOMAIN)
+            return threefry2x32((first, second), (numbers, domain))[0]
+
+        words = jnp.concatenate([drawn(numbers) for numbers in patch.words])
+        image = unshuffle(
+            ImageKey(words, jnp.zeros(8, jnp.uint32)),
+            patch.pixels,
+            plan,
+            channels=channels,
+            scramble_regions=scrambled,
+        )
+        return roughness(image)
+
+    return jax.vmap(one)(seeds)

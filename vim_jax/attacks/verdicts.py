@@ -1,0 +1,253 @@
+"""What an audit means, in sentences a data owner understands."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+import vim_jax
+from vim_jax.attacks.audit import Audit
+from vim_jax.attacks.cases import Case
+from vim_jax.attacks.protocol import Plans, Score, Verdict
+from vim_jax.entropy import permutation_bits
+from vim_jax.regions import regions_of
+
+Question = Literal["see", "recognise", "link", "unlock"]
+
+_LARGE_THUMBNAIL = 16  # Pixels a side: people know scenes and faces from 32.
+_ORDER: tuple[Verdict, ...] = ("at chance", "inconclusive", "partial", "leaks")
+_WEAK_BITS = 64
+
+
+class Answer(NamedTuple):
+    """One of the four verdicts.
+
+    Attributes:
+      question: what an attacker would like to do.
+      verdict: of the attack that came farthest; "inconclusive" where none was run.
+      text: for the data owner.
+      scores: what it rests on.
+    """
+
+    question: Question
+    verdict: Verdict
+    text: str
+    scores: tuple[Score, ...]
+
+
+def answers(found: Audit) -> tuple[Answer, ...]:
+    """Returns the four verdicts."""
+    return _see(found), _recognise(found), _link(found), _unlock(found)
+
+
+def thumbnail_side(plans: Plans) -> tuple[int, int]:
+    """Returns width and height of a picture with as many pixels as there are regions.
+
+    The median over images, each of the shape of its plan.
+    """
+    sides = []
+    for size in plans:
+        h, w = size.shape
+        pixels = len(np.unique(np.asarray(regions_of(size).origin)))
+        scale = math.sqrt(pixels / (h * w))
+        sides.append((max(1, round(w * scale)), max(1, round(h * scale))))
+    median = np.median(np.asarray(sides), axis=0)
+    return int(median[0]), int(median[1])
+
+
+def _worst(scores: Sequence[Score]) -> Verdict:
+    found = [score.verdict for score in scores]
+    return next(verdict for verdict in reversed(_ORDER) if verdict in found)
+
+
+def _of(found: Audit, *names: str) -> tuple[Score, ...]:
+    outcomes = [found.outcomes[name] for name in names if name in found.outcomes]
+    return tuple(score for outcome in outcomes for score in outcome.scores)
+
+
+def _hedged(found: Audit, sentence: str) -> str:
+    """Returns a sentence on attacks that failed, saying how hard was tried."""
+    tried = "by these attacks at this budget"
+    if found.budget == "quick":
+        return f"{sentence} {tried}, which trained no network."
+    return f"{sentence} {tried}."
+
+
+def _see(found: Audit) -> Answer:
+    scores = tuple(
+        score
+        for score in _of(
+            found, "as_published", "thumbnail", "multiset", "jigsaw", "inversion"
+        )
+        if score.metric == "SSIM" and "other kind" not in score.name
+    )
+    best = max(scores, key=lambda score: score.score)
+    verdict = _worst(scores)
+    width, height = thumbnail_side(found.case.plans)
+    scrambled = found.case.mixer.scramble_regions
+    numbers = (
+        f"the best attack, {best.name}, comes to SSIM {best.score:.2f} (a flat colour: "
+        f"{best.chance:.2f}; the attack where it must succeed: "
+        f"{best.control.score:.2f})"
+    )
+    if verdict == "at chance":
+        text = _hedged(found, f"Not broken: {numbers}")
+    elif scrambled:
+        text = (
+            f"Regions have traded places, but something can be seen: {numbers}. Each "
+            "region still shows its own colours."
+        )
+    else:
+        text = (
+            f"Anyone can see about a {width}x{height} picture of each image, by taking "
+            f"the mean of every region; {numbers}."
+        )
+    return Answer("see", verdict, text, scores)
+
+
+def _recognise(found: Audit) -> Answer:
+    scores = _of(found, "recognition")
+    if not scores:
+        why = found.skipped["recognition"]
+        text = f"Not tried: {why}. So nothing is known about this."
+        return Answer("recognise", "inconclusive", text, ())
+    adapted = [score for score in scores if score.name == "recognition, adapted"]
+    task, *second = adapted
+    use = (
+        f"A classifier adapted to the mixing gets {task.score:.0%} of the labels "
+        f"right (chance {task.chance:.0%}, on plain images {task.control.score:.0%}): "
+        "that is the images' use."
+    )
+    if not second:
+        text = (
+            f"{use} It also bounds what is hidden: what a network can learn from "
+            "labels, an attacker with other labels can learn, too. No second attribute "
+            "is known for these images."
+        )
+        return Answer("recognise", _worst(adapted), text, scores)
+    other = second[0]
+    text = (
+        f"{use} It tells {other.metric.partition(' (')[0]}, which nobody meant to "
+        f"release, for {other.score:.0%} (chance {other.chance:.0%}, on plain images "
+        f"{other.control.score:.0%})."
+    )
+    return Answer("recognise", other.verdict, text, scores)
+
+
+def _link(found: Audit) -> Answer:
+    scores = _of(found, "linkage")
+    exact, hashed = scores[0], scores[-2]
+    text = (
+        f"Whoever holds candidate originals finds the right one for {exact.score:.0%} "
+        f"of the images, among {len(found.case.candidates):,}: a permutation keeps "
+        "every region's values, whatever the key. That is inherent in mixing. Reverse "
+        "image search, by a perceptual hash and without the plan, finds "
+        f"{hashed.score:.0%}."
+    )
+    return Answer("link", _worst(scores), text, scores)
+
+
+def _unlock(found: Audit) -> Answer:
+    scores = _of(found, "seed_search", "key_reuse")
+    bits = region_bits(found.case)
+    weak = (
+        f" Half of the regions have {bits:.1f} bits or less of arrangement each, so "
+        "they can be tried one by one, without the key."
+        if bits < _WEAK_BITS
+        else ""
+    )
+    if not scores:
+        text = f"Not tried: {found.skipped['seed_search']}.{weak}"
+        return Answer("unlock", "inconclusive", text, ())
+    verdict = _worst(scores)
+    if verdict in ("leaks", "partial"):
+        text = f"The key falls: {max(scores, key=_rank).name} succeeds.{weak}"
+    else:
+        text = _hedged(
+            found,
+            "The key was not found, nor a permutation that several images share,",
+        )
+        text += weak
+    return Answer("unlock", verdict, text, scores)
+
+
+def _rank(score: Score) -> int:
+    return _ORDER.index(score.verdict)
+
+
+def region_bits(case: Case) -> float:
+    """Returns the median over images of the median bits of a region's arrangement."""
+    medians, channels = [], case.mixer.channels
+    for size, image in zip(case.plans, case.originals, strict=True):
+        bits, single = permutation_bits(image, size, channels)
+        medians.append(np.median(np.concatenate([np.zeros(single), bits])))
+    return float(np.median(medians))
+
+
+def suggested_by_vfe(found: Audit) -> float | None:
+    """Returns how far VFE rose, from 0 (not at all) to 1 (as in a whole shuffle).
+
+    The mean over images; None where all of them are flat.
+    """
+    levels = []
+    for image, original in zip(found.case.published, found.case.originals, strict=True):
+        low, high = (float(f(original)) for f in (vim_jax.vfe, vim_jax.max_vfe))
+        if high > low:
+            levels.append((float(vim_jax.vfe(image)) - low) / (high - low))
+    return float(np.mean(levels)) if levels else None
+
+
+def advice(found: Audit) -> list[str]:
+    """Returns what to change, most urgent first."""
+    by_question = {answer.question: answer for answer in answers(found)}
+    lines = []
+    if by_question["unlock"].verdict in ("leaks", "partial"):
+        lines.append(
+            "Mix with `vim-jax mix`, which uses a fresh 256-bit key and another "
+            "permutation for each image; never with jax.random.key(seed)."
+        )
+    width, height = thumbnail_side(found.case.plans)
+    in_place = not found.case.mixer.scramble_regions
+    if in_place and max(width, height) > _LARGE_THUMBNAIL:
+        lines.append(
+            f"Use larger regions: as it is, anyone sees a {width}x{height} picture. "
+            f"For {_LARGE_THUMBNAIL}x{_LARGE_THUMBNAIL}, regions must be "
+            f"{max(width, height) / _LARGE_THUMBNAIL:.1f} times as wide. Or add "
+            "--scramble-regions."
+        )
+    elif in_place and by_question["see"].verdict == "leaks":
+        lines.append("Use larger regions, or add --scramble-regions.")
+    if by_question["recognise"].verdict == "leaks":
+        lines.append(
+            "Networks see what they are trained to see. If an attribute must stay "
+            "hidden, do not publish images that show it: mixing does not select."
+        )
+    lines.append(
+        "Publish no image whose original is public, or may become so: linking it is "
+        "certain."
+    )
+    return lines
+
+
+def summary(found: Audit) -> dict[str, Any]:
+    """Returns verdicts and scores as plain data."""
+    return {
+        "set": found.case.name,
+        "budget": found.budget,
+        "images": len(found.case.published),
+        "verdicts": {
+            answer.question: {"verdict": answer.verdict, "text": answer.text}
+            for answer in answers(found)
+        },
+        "attacks": [score.as_json() for score in found.scores],
+        "skipped": dict(found.skipped),
+        "suggested_by_vfe": suggested_by_vfe(found),
+        "thumbnail": list(thumbnail_side(found.case.plans)),
+        "advice": advice(found),
+        "notes": [
+            *found.case.notes,
+            *(x.note for x in found.outcomes.values() if x.note is not None),
+        ],
+        "seconds": {name: round(s, 1) for name, s in found.seconds.items()},
+    }
