@@ -288,7 +288,8 @@ def rounds_of(a: int, b: int) -> int:
     """Returns how many rounds a rectangle of `a` rows and `b` columns has."""
     powers = is_power_of_two(a) and is_power_of_two(b)
     small = a * b < 16 or (a * b < 64 and not powers)
-    return 8 if small else 4
+    large_square = powers and a == b and a >= 8
+    return 8 if small else 3 if large_square else 4
 
 
 def steps(a: int, b: int) -> Iterator[tuple[int, int, int, int]]:

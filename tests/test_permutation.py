@@ -261,7 +261,7 @@ GOLDEN_DIGESTS: dict[tuple, str] = {
     ("threefry", 4, "independent", True): "f8d1a8c8087e882c",
     ("threefry", 4, "mixed", True): "55b5de8aae9b43f9",
     ("threefry", 2, "independent", False): "b9bd688a0fa2a787",
-    ("threefry", "adaptive", "independent", False): "8084dca2762ed15e",
+    ("threefry", "adaptive", "independent", False): "7f1720f538d05b92",
     ("threefry", "adaptive", "mixed", True): "6eb18a671b5f766a",
     ("threefry", "entire", "independent", False): "b7c8c844f939f805",
     ("threefry", "entire", "mixed", False): "2c9df5a989002b22",

@@ -216,7 +216,7 @@ def test_discarded_key_leaves_nothing_to_restore_with(tmp_path):
     head, _, entries = manifest.read(tmp_path / "dst/manifest.jsonl")
     assert head["key"] is None
     allowed = {"id", "shape", "vfe", "expected_vfe", "vfe_after", "label"}
-    allowed |= {"left_in_place", "bits_per_region"}
+    allowed |= {"left_in_place", "regions", "bits_per_region"}
     for record, _ in entries:
         assert set(record) == allowed
     with pytest.raises(DataError, match="nobody can restore it"):

@@ -17,7 +17,9 @@ from vim_jax.regions import Bounds, Regions
 SPEC_VERSION = 2
 
 _ROUNDS = 4
+_LARGE = 8  # Sides of squares that take a round less.
 _EXTRA_ROUNDS = 4
+_LARGE = 8  # Sides of squares that take a round less.
 _EXTRA_LEVELS = 4
 _FEW, _VERY_FEW = 64, 16
 _BYTE = 8
@@ -47,13 +49,12 @@ class Grid(NamedTuple):
     Attributes:
       lines: the pairs along rows, and along columns.
       levels: how many powers of two are distances along rows, and along columns.
-      extra_levels: how many distances there are in the rounds from the fifth on; 0 if
-        there are no such rounds.
+      rounds: which there are, and how many distances they have at most.
     """
 
     lines: "_Squares | _Lines"
     levels: tuple[int, int]
-    extra_levels: int
+    rounds: tuple[tuple[range, int], ...]
 
 
 class _Squares(NamedTuple):
@@ -80,11 +81,13 @@ class _Lines(NamedTuple):
       cut_off: the same for rounds 0 and 1, at the one distance where the cell's block
         is cut off.
       odds: uint8, 256ths in favour of an exchange there.
+      large: bool, whether the cell is in a square that takes a round less.
     """
 
     pairs: jax.Array
     cut_off: jax.Array
     odds: jax.Array
+    large: jax.Array
 
 
 def moving_cells(shape: tuple[int, int, int], channels: Channels) -> int:
@@ -117,14 +120,19 @@ def grid_of(
     cells = bounds_of_cells(bounds, image_channels, channels)
     levels = ((cells.width - 1).bit_length(), (cells.height - 1).bit_length())
     dtype = jnp.uint8 if max(levels) <= _BYTE else jnp.uint16
-    if cells.squares:
-        # Only those of 2 x 2 cells are small.
-        extra_levels = 1 if cells.smallest <= 2 else 0
-        lines = _squares(regions.height, dtype)
+    most, end = max(levels), _ROUNDS + _EXTRA_ROUNDS
+    if not cells.squares:
+        rounds = ((range(_ROUNDS), most), (range(_ROUNDS, end), _EXTRA_LEVELS))
+        row_channels = image_channels if channels == "mixed" else 1
+        return Grid(_any_lines(regions, row_channels, dtype), levels, rounds)
+    if cells.smallest >= _LARGE:
+        rounds = ((range(_ROUNDS - 1), most),)
+    elif cells.smallest > 2:
+        rounds = ((range(_ROUNDS), most),)
     else:
-        extra_levels = _EXTRA_LEVELS
-        lines = _any_lines(regions, image_channels if channels == "mixed" else 1, dtype)
-    return Grid(lines, levels, extra_levels)
+        # Here the fourth round is for sides of 2 and 4, and those after it for 2.
+        rounds = ((range(_ROUNDS - 1), most), (range(_ROUNDS - 1, end), 2))
+    return Grid(_squares(regions.height, dtype), levels, rounds)
 
 
 def _squares(side: jax.Array, dtype) -> _Squares:
@@ -193,7 +201,8 @@ def _lines(place, length, other, dtype) -> _Lines:
     block = distance + (length & (distance - 1))
     odds = _floor_of_ratio((distance << 9) + block, block << 1, bits)
     odds = jnp.minimum(odds, 255).astype(jnp.uint8)
-    return _Lines(pairs, cut_off.astype(dtype), odds)
+    large = (length == other) & (length >= _LARGE) & ~ragged
+    return _Lines(pairs, cut_off.astype(dtype), odds, large)
 
 
 def _floor_of_ratio(number: jax.Array, divisor: jax.Array, bits: int) -> jax.Array:
@@ -237,12 +246,8 @@ def exchange_cells(
 
         return jax.lax.fori_loop(0, len(rounds), one_round, cells)
 
-    parts = [(range(_ROUNDS), max(grid.levels))]
-    if grid.extra_levels:
-        extra = range(_ROUNDS, _ROUNDS + _EXTRA_ROUNDS)
-        parts.append((extra, grid.extra_levels))
     flat = cells.reshape(-1)
-    for rounds, most_levels in reversed(parts) if inverse else parts:
+    for rounds, most_levels in reversed(grid.rounds) if inverse else grid.rounds:
         flat = exchanged(flat, rounds, most_levels)
     return flat.reshape(cells.shape)
 
@@ -252,9 +257,13 @@ def _heads(words: Words, lines: _Squares | _Lines, r, axis: int) -> jax.Array:
     if isinstance(lines, _Squares):
         upper = lines.upper[axis]
         pairs = jnp.where((r & 2) != 0, upper, lines.reach ^ upper)
-        pairs = jnp.where((r >= _ROUNDS) & (lines.reach > 1), 0, pairs)
+        # The fourth round is for sides up to 4, those after it for sides of 2.
+        most = jnp.where(r < _ROUNDS, _LARGE // 2 - 1, 1).astype(pairs.dtype)
+        left_out = (r >= _ROUNDS - 1) & (lines.reach > most)
     else:
         pairs = jax.lax.dynamic_index_in_dim(lines.pairs[axis], r >> 1, keepdims=False)
+        left_out = (r == _ROUNDS - 1) & lines.large[axis]
+    pairs = jnp.where(left_out, 0, pairs)
     start = _BYTE * ((r & 1) + 2 * axis)
 
     def byte(words, start, dtype):

@@ -156,6 +156,7 @@ def from_published(
     published: str | os.PathLike[str],
     originals: str | os.PathLike[str],
     *,
+    split: str | None = None,
     auxiliary: str | None,
     data_dir: str | None,
     images: int,
@@ -171,6 +172,7 @@ def from_published(
     Args:
       published: the folder with the manifest.
       originals: what it was made from, see `open_source`.
+      split: of `originals`, if that is a TFDS data set.
       auxiliary: images like them that were not published; see `open_source`.
       data_dir: where the TFDS data sets lie.
       images: how many images to look at, at most, evenly spread.
@@ -188,7 +190,9 @@ def from_published(
     mixer = VisualMixer(**{**settings, "clip": True})
     is_tfds = head["file_format"] == "tfds"
     mixed = open_source(folder, split="train" if is_tfds else None)
-    plain = open_source(originals, data_dir=data_dir, max_pixels=max_pixels)
+    plain = open_source(
+        originals, split=split, data_dir=data_dir, max_pixels=max_pixels
+    )
     chosen = _spread(len(mixed), images)
     total = len(chosen) + len(plain)
     partners: dict[bytes, UInt8[np.ndarray, "h w c"]] = {}

@@ -44,10 +44,15 @@ def auc(
 ) -> Estimate:
     """Returns the area under the ROC curve, with the bootstrap's interval.
 
+    Of one genuine score the interval is infinite, as in `mean`. Without any scores on
+    one side the area is 0.5.
+
     Args:
       genuine: scores that should be high.
       impostors: scores that should be low.
     """
+    if len(genuine) < 2 or not len(impostors):
+        return Estimate(_area(genuine, impostors), -np.inf, np.inf)
     rng = np.random.default_rng(_SEED)
     draws = [
         _area(rng.choice(genuine, len(genuine)), rng.choice(impostors, len(impostors)))
@@ -59,6 +64,8 @@ def auc(
 
 def _area(genuine: np.ndarray, impostors: np.ndarray) -> float:
     """Returns the chance that a genuine score is above an impostor's; ties half."""
+    if not len(genuine) or not len(impostors):
+        return 0.5
     ranks = scipy.stats.rankdata(np.concatenate([genuine, impostors]))
     n, m = len(genuine), len(impostors)
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
@@ -72,6 +79,7 @@ def true_positive_rate(
 ) -> Estimate:
     """Returns the share of genuine scores above all but a rate of the impostors'."""
     allowed = int(np.floor(false_positive_rate * len(impostors)))
-    threshold = np.sort(impostors)[::-1][allowed]
+    falling = np.append(np.sort(impostors)[::-1], -np.inf)
+    threshold = falling[allowed]
     found: Bool[np.ndarray, " n"] = genuine > threshold
     return rate(int(found.sum()), len(found))

@@ -155,7 +155,7 @@ def _assign_channels(image, region, guide):
 
 def _assign_all(image, region, guide):
     """The channels of a region are one set: its values go to any of them."""
-    group = np.broadcast_to(region[..., None], image.shape).ravel()
+    group = _groups(region, image.shape[2], mixed=True).ravel()
     return _by_rank(image.ravel(), group, guide.ravel()).reshape(image.shape)
 
 
@@ -178,6 +178,14 @@ def _assign_pixels(image, region, guide):
     return placed.reshape(image.shape)
 
 
+def _groups(region: np.ndarray, channels: int, *, mixed: bool) -> np.ndarray:
+    """Returns int64 `h w c`, alike for values that may trade places."""
+    region = region.astype(np.int64)[..., None]
+    # Regions of one pixel keep their colour, even where channels mix.
+    by_channel = (not mixed) | (np.bincount(region.ravel())[region] == 1)
+    return region * channels + np.where(by_channel, np.arange(channels), 0)
+
+
 def blind_rate(
     image: UInt8[np.ndarray, "h w c"],
     size: Int32[np.ndarray, "h w"],
@@ -192,12 +200,8 @@ def blind_rate(
       size: the plan.
       channels: how channels move.
     """
-    region = np.asarray(regions_of(size).origin).astype(np.int64)[..., None]
-    c = image.shape[2]
-    # Regions of one pixel keep their colour, even where channels mix.
-    pixels = np.bincount(region.ravel())[region]
-    by_channel = (channels != "mixed") | (pixels == 1)
-    group = region * c + np.where(by_channel, np.arange(c), 0)
+    region = np.asarray(regions_of(size).origin)
+    group = _groups(region, image.shape[2], mixed=channels == "mixed")
     value = (group * 256 + image).ravel()
     _, inverse, count = np.unique(value, return_inverse=True, return_counts=True)
     return float(np.mean(count[inverse] / np.bincount(group.ravel())[group].ravel()))

@@ -30,9 +30,11 @@ def psnr(images: Images, originals: Images) -> Float[np.ndarray, " n"]:
 
 
 def _each(measure, images: Images, originals: Images) -> np.ndarray:
-    return np.asarray(
-        [float(measure(a, b)) for a, b in zip(images, originals, strict=True)]
-    )
+    # dm_pix promotes dtypes; the user's settings may forbid it.
+    with jax.numpy_dtype_promotion("standard"):
+        return np.asarray(
+            [float(measure(a, b)) for a, b in zip(images, originals, strict=True)]
+        )
 
 
 def _in_unit_range(image: np.ndarray) -> np.ndarray:

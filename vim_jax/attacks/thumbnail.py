@@ -74,7 +74,9 @@ def _enlarged_from(means: np.ndarray, size: int) -> np.ndarray:
     down, right = -h % size, -w % size
     padded = np.pad(means, ((0, down), (0, right), (0, 0)), mode="edge")
     rows, columns = padded.shape[0] // size, padded.shape[1] // size
-    blocks = padded.reshape(rows, size, columns, size, c).mean((1, 3))
+    # In double precision: float32 is off by grey levels over many pixels.
+    blocks = padded.reshape(rows, size, columns, size, c).mean((1, 3), np.float64)
+    blocks = blocks.astype(np.float32)
     shape = (columns * size, rows * size)
     planes = [
         np.asarray(

@@ -16,8 +16,9 @@ from vim_jax.regions import regions_of
 Question = Literal["see", "recognise", "link", "unlock"]
 
 _LARGE_THUMBNAIL = 16  # Pixels a side: people know scenes and faces from 32.
-_ORDER: tuple[Verdict, ...] = ("at chance", "inconclusive", "partial", "leaks")
+_WORST_FIRST: tuple[Verdict, ...] = ("leaks", "partial", "at chance", "inconclusive")
 _WEAK_BITS = 64
+_SOME = 0.005  # A share of pixels worth a sentence.
 
 
 class Answer(NamedTuple):
@@ -57,8 +58,12 @@ def thumbnail_side(plans: Plans) -> tuple[int, int]:
 
 
 def _worst(scores: Sequence[Score]) -> Verdict:
+    """Returns the verdict of the attack that came farthest.
+
+    Attacks whose controls failed do not count beside others that worked.
+    """
     found = [score.verdict for score in scores]
-    return next(verdict for verdict in reversed(_ORDER) if verdict in found)
+    return next(verdict for verdict in _WORST_FIRST if verdict in found)
 
 
 def _of(found: Audit, *names: str) -> tuple[Score, ...]:
@@ -103,6 +108,9 @@ def _see(found: Audit) -> Answer:
             f"Anyone can see about a {width}x{height} picture of each image, by taking "
             f"the mean of every region; {numbers}."
         )
+    clear = clear_share(found.case)
+    if clear >= _SOME:
+        text += f" {clear:.0%} of the pixels were not moved at all: they are in clear."
     return Answer("see", verdict, text, scores)
 
 
@@ -150,11 +158,11 @@ def _link(found: Audit) -> Answer:
 
 def _unlock(found: Audit) -> Answer:
     scores = _of(found, "seed_search", "key_reuse")
-    bits = region_bits(found.case)
+    share = weak_share(found.case)
     weak = (
-        f" Half of the regions have {bits:.1f} bits or less of arrangement each, so "
-        "they can be tried one by one, without the key."
-        if bits < _WEAK_BITS
+        f" {share:.0%} of the pixels lie in regions with fewer than {_WEAK_BITS} bits "
+        "of arrangement, which can be tried one by one, without the key."
+        if share >= _SOME
         else ""
     )
     if not scores:
@@ -162,7 +170,8 @@ def _unlock(found: Audit) -> Answer:
         return Answer("unlock", "inconclusive", text, ())
     verdict = _worst(scores)
     if verdict in ("leaks", "partial"):
-        text = f"The key falls: {max(scores, key=_rank).name} succeeds.{weak}"
+        worst = min(scores, key=lambda score: _WORST_FIRST.index(score.verdict))
+        text = f"The key falls: {worst.name} succeeds.{weak}"
     else:
         text = _hedged(
             found,
@@ -172,17 +181,28 @@ def _unlock(found: Audit) -> Answer:
     return Answer("unlock", verdict, text, scores)
 
 
-def _rank(score: Score) -> int:
-    return _ORDER.index(score.verdict)
+def weak_share(case: Case) -> float:
+    """Returns the share of pixels in regions that can be tried one by one.
+
+    These have fewer than 64 bits of arrangement; pixels in clear are not counted.
+    """
+    shares = []
+    for image, size in zip(case.originals, case.plans, strict=True):
+        weak = 0.0
+        for s in np.unique(size):
+            if s == 1:
+                continue
+            here = np.where(size == s, size, 1)
+            bits, _ = permutation_bits(image, here, case.mixer.channels)
+            pixels = float((size == s).sum())
+            weak += pixels * float(np.mean(bits < _WEAK_BITS))
+        shares.append(weak / size.size)
+    return float(np.mean(shares))
 
 
-def region_bits(case: Case) -> float:
-    """Returns the median over images of the median bits of a region's arrangement."""
-    medians, channels = [], case.mixer.channels
-    for size, image in zip(case.plans, case.originals, strict=True):
-        bits, single = permutation_bits(image, size, channels)
-        medians.append(np.median(np.concatenate([np.zeros(single), bits])))
-    return float(np.median(medians))
+def clear_share(case: Case) -> float:
+    """Returns the share of pixels that lie in regions of one pixel: in clear."""
+    return float(np.mean([np.mean(np.asarray(size) == 1) for size in case.plans]))
 
 
 def suggested_by_vfe(found: Audit) -> float | None:
@@ -209,6 +229,11 @@ def advice(found: Audit) -> list[str]:
         )
     width, height = thumbnail_side(found.case.plans)
     in_place = not found.case.mixer.scramble_regions
+    if clear_share(found.case) >= _SOME:
+        lines.append(
+            "Give one --region-size instead of a level: a level leaves smooth parts of "
+            "an image in clear, since moving them would not raise its VFE."
+        )
     if in_place and max(width, height) > _LARGE_THUMBNAIL:
         lines.append(
             f"Use larger regions: as it is, anyone sees a {width}x{height} picture. "

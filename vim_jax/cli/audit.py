@@ -37,6 +37,12 @@ def audit(
         str | None,
         tyro.conf.arg(help="What it was mixed from, to judge by.", metavar="SRC"),
     ] = None,
+    split: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="The split of --originals, if that is a TFDS data set.", metavar="NAME"
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         tyro.conf.arg(
@@ -126,10 +132,10 @@ def audit(
                 f"{published} was mixed with the settings in its manifest: leave those "
                 "for --data out"
             )
-    elif originals is not None or auxiliary is not None:
+    elif (originals, split, auxiliary) != (None, None, None):
         raise ValueError(
-            "--originals and --auxiliary only go with PUBLISHED: with --data, the test "
-            "images are attacked and the training images are the attacker's"
+            "--originals, --split and --auxiliary only go with PUBLISHED: with --data, "
+            "the test images are attacked and the training images are the attacker's"
         )
     from vim_jax.attacks.audit import audit as attack
     from vim_jax.attacks.verdicts import summary
@@ -162,6 +168,7 @@ def audit(
             case = from_published(
                 published,
                 originals,
+                split=split,
                 auxiliary=auxiliary,
                 data_dir=data_dir,
                 images=images,

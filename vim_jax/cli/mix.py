@@ -3,6 +3,7 @@
 import array
 import os
 import pathlib
+import shlex
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # Imported on demand: help should not wait for JAX.
     from vim_jax.data.publish import Report
 
 _ENOUGH_BITS = 128
+_LARGE_THUMBNAIL = 16  # Pixels a side.
 
 
 def mix(
@@ -182,6 +184,14 @@ def mix(
             "such regions can be put back one by one without the key. Larger regions, "
             "and regions with more detail, have more bits."
         )
+    seen = int((numbers["regions"] > _LARGE_THUMBNAIL**2).sum())
+    if seen and not scramble_regions:
+        side = _LARGE_THUMBNAIL
+        warn(
+            f"anyone can see {seen} of {count(report.published, 'image')} as a picture "
+            f"of more than {side}x{side} pixels, by taking the mean of every region. "
+            "Larger regions, or --scramble-regions, hide more."
+        )
     if discard_key and report.published:
         say("The key is gone: nobody, you included, can restore these images.")
     elif report.published:
@@ -189,6 +199,11 @@ def mix(
         say(f"Keep {place} safe and secret: it restores these images, for anyone.")
     if shard is not None:
         say(f"Shard {shard} is done. After the last one: vim-jax merge {dst}")
+    elif report.published:
+        words = ["vim-jax", "audit", str(dst), "--originals", src]
+        words += ["--split", split] if split is not None else []
+        words += ["--data-dir", data_dir] if data_dir is not None else []
+        say(f"To see what an attacker sees: {shlex.join(words)}")
     for sentence in report.failures.values():
         complain(sentence)
     return 1 if report.failures else 0
@@ -296,7 +311,7 @@ def _numbers(report: "Report") -> dict[str, np.ndarray]:
         for name, value in {**record, **record["bits_per_region"]}.items():
             if isinstance(value, float | int) and not isinstance(value, bool):
                 columns.setdefault(name, array.array("d")).append(value)
-    names = (*columns, "minimum", "median")
+    names = (*columns, "minimum", "median", "regions")
     return {name: np.array(columns.get(name, ())) for name in names}
 
 

@@ -95,6 +95,13 @@ def expected_vfe(
     return float(energy) * _unit(image) ** 2 / image.size
 
 
+def regions_in(size: np.ndarray) -> int:
+    """Returns the number of regions of a plan with sizes int32 `h w`."""
+    h, w = size.shape
+    y, x = np.indices((h, w), sparse=True)
+    return int(np.count_nonzero((y % size == 0) & (x % size == 0)))
+
+
 def _regions(size: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the number of each pixel's region, and the regions' sides in pixels."""
     h, w = size.shape

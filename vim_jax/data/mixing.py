@@ -10,7 +10,7 @@ from vim_jax.data.buckets import Bucket, square
 from vim_jax.data.example import Example
 from vim_jax.data.large import bits_of_large, is_large, plan_large, shuffle_large
 from vim_jax.data.manifest import Sealed, seal
-from vim_jax.data.measures import expected_vfe, vfe
+from vim_jax.data.measures import expected_vfe, regions_in, vfe
 from vim_jax.data.padded import (
     Plan,
     as_grey_levels,
@@ -228,6 +228,7 @@ def _record(
             )
         )
     record["left_in_place"] = _rounded(np.mean(plan.size == 1))
+    record["regions"] = regions_in(plan.size)
     record["vfe_after"] = _rounded(vfe(mixed))
     record["bits_per_region"] = {
         "minimum": _rounded(bits.min() if bits.size else 0),

@@ -1,0 +1,237 @@
+"""What a score means, and the intervals that it rests on."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vim_jax.attacks import intervals
+from vim_jax.attacks.intervals import Estimate
+from vim_jax.attacks.protocol import Control, Score, score
+
+CONTROL = Control("where it must succeed", 0.9, 0.5)
+
+
+def scored(value, low, high, *, chance=0.1, control=CONTROL):
+    return score(
+        Estimate(value, low, high),
+        name="an attack",
+        knowledge=("plan",),
+        metric="share",
+        chance=chance,
+        control=control,
+    )
+
+
+# --- Verdicts -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "verdict"),
+    [
+        (0.3, 0.1, "at chance"),
+        (0.3, np.nextafter(0.1, 1), "partial"),
+        (0.3, 0.05, "at chance"),
+        (0.9, 0.05, "at chance"),
+        (0.0, 0.0, "at chance"),
+        (np.nextafter(0.5, 0), 0.2, "partial"),
+        (0.5, 0.2, "leaks"),  # Half-way between 0.1 and 0.9.
+        (1.0, 0.2, "leaks"),
+        (0.9, -math.inf, "inconclusive"),
+    ],
+)
+def test_verdict_at_its_boundaries(value, low, verdict):
+    assert scored(value, low, 1.0).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("reached", "needed", "passed"),
+    [(0.5, 0.5, True), (np.nextafter(0.5, 0), 0.5, False), (math.nan, 0.5, False)],
+)
+def test_an_attack_that_fails_where_it_must_succeed_says_nothing(
+    reached, needed, passed
+):
+    control = Control("case", float(reached), needed)
+    assert control.passed is passed
+    for value in (0.05, 0.95):
+        verdict = scored(value, value - 0.01, 1.0, control=control).verdict
+        assert (verdict == "inconclusive") is not passed
+
+
+def test_a_single_image_is_inconclusive():
+    one = intervals.mean(np.asarray([0.8]))
+    assert one == (0.8, -math.inf, math.inf)
+    assert scored(*one).verdict == "inconclusive"
+
+
+def test_scores_keep_what_they_were_given():
+    found = scored(0.3, 0.2, 0.4)
+    assert found == Score(
+        name="an attack",
+        knowledge=("plan",),
+        metric="share",
+        score=0.3,
+        low=0.2,
+        high=0.4,
+        chance=0.1,
+        control=CONTROL,
+    )
+
+
+@pytest.mark.parametrize("low", [0.2, -math.inf], ids=["many images", "one image"])
+def test_a_score_is_plain_json(low):
+    plain = scored(0.3, low, -low if low < 0 else 0.4).as_json()
+    text = json.dumps(plain, allow_nan=False)
+    assert json.loads(text) == {
+        "name": "an attack",
+        "knowledge": ["plan"],
+        "metric": "share",
+        "score": 0.3,
+        "low": None if low < 0 else 0.2,
+        "high": None if low < 0 else 0.4,
+        "chance": 0.1,
+        "control": {
+            "case": "where it must succeed",
+            "score": 0.9,
+            "needed": 0.5,
+            "passed": True,
+        },
+        "verdict": "inconclusive" if low < 0 else "partial",
+    }
+
+
+# --- Means ----------------------------------------------------------------------------
+
+
+def test_interval_of_a_mean_is_the_percentile_bootstrap():
+    values = np.random.default_rng(3).exponential(size=9)
+    drawn = np.random.default_rng(7)
+    means = []
+    for _ in range(20_000):
+        total = 0.0
+        for i in drawn.integers(len(values), size=len(values)):
+            total += values[i]
+        means.append(total / len(values))
+    low, high = np.quantile(means, [0.025, 0.975])
+    found = intervals.mean(values)
+    assert found.value == pytest.approx(values.mean())
+    # 2,000 draws leave about 0.02 of a standard deviation times the width.
+    assert found.low == pytest.approx(low, abs=0.05 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.05 * (high - low))
+
+
+def test_interval_of_a_mean_of_many_is_that_of_normal_theory():
+    values = np.random.default_rng(0).normal(5, 2, 1000)
+    error = 1.96 * values.std() / np.sqrt(len(values))
+    found = intervals.mean(values)
+    assert found.low == pytest.approx(values.mean() - error, abs=0.1 * error)
+    assert found.high == pytest.approx(values.mean() + error, abs=0.1 * error)
+
+
+def test_interval_of_equal_values_is_a_point():
+    assert intervals.mean(np.full(5, 0.25)) == (0.25, 0.25, 0.25)
+
+
+def test_intervals_are_the_same_each_time():
+    values, others = np.random.default_rng(0).normal(size=(2, 30))
+    assert intervals.mean(values) == intervals.mean(values)
+    assert intervals.auc(values, others) == intervals.auc(values, others)
+
+
+def test_intervals_of_means_cover_the_truth():
+    rng = np.random.default_rng(1)
+    found = [intervals.mean(rng.normal(3, 1, 40)) for _ in range(300)]
+    covered = np.mean([low <= 3 <= high for _, low, high in found])
+    # 95 %, less what the bootstrap lacks for 40 values; 0.013 of luck.
+    assert 0.9 < covered < 0.98
+
+
+# --- Rates ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trials", [1, 2, 10, 137])
+def test_interval_of_a_rate_is_that_of_clopper_and_pearson(trials):
+    for successes in sorted({0, 1, trials // 3, trials - 1, trials}):
+        k, n = successes, trials
+        low = scipy.stats.beta.ppf(0.025, k, n - k + 1) if k else 0.0
+        high = scipy.stats.beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
+        assert intervals.rate(k, n) == pytest.approx((k / n, low, high), abs=1e-9)
+
+
+@pytest.mark.parametrize("p", [0.02, 0.5, 0.9])
+def test_intervals_of_rates_cover_the_truth_at_least_as_often_as_said(p):
+    n = 25
+    chance = scipy.stats.binom.pmf(np.arange(n + 1), n, p)
+    found = [intervals.rate(k, n) for k in range(n + 1)]
+    inside = np.asarray([low <= p <= high for _, low, high in found])
+    assert 0.95 <= chance @ inside < 1 + 1e-9
+    assert not inside.all()
+
+
+# --- ROC curves -----------------------------------------------------------------------
+
+# Few different values, so that ties are frequent.
+SCORES = st.lists(st.integers(0, 6), min_size=2, max_size=8)
+
+
+def as_scores(values):
+    return np.asarray(values, np.float64)
+
+
+@given(SCORES, SCORES)
+def test_auc_is_the_chance_that_the_genuine_score_is_higher(genuine, impostors):
+    won = 0.0
+    for g in genuine:
+        for i in impostors:
+            won += 1.0 if g > i else 0.5 if g == i else 0.0
+    found = intervals.auc(as_scores(genuine), as_scores(impostors))
+    assert found.value == pytest.approx(won / (len(genuine) * len(impostors)))
+    assert 0 <= found.low <= found.high <= 1
+
+
+def test_auc_takes_infinite_scores():
+    genuine, impostors = as_scores([1, -np.inf]), as_scores([-np.inf, 0])
+    assert intervals.auc(genuine, impostors).value == (1 + 1 + 0.5 + 0) / 4
+
+
+def test_auc_of_separate_scores_is_1_and_of_like_scores_a_half():
+    rng = np.random.default_rng(0)
+    assert intervals.auc(rng.random(20) + 2, rng.random(30)) == (1, 1, 1)
+    alike = intervals.auc(rng.normal(size=200), rng.normal(size=300))
+    assert alike.low < 0.5 < alike.high
+    # Standard error of Mann and Whitney: sqrt((n + m + 1) / (12 n m)).
+    error = 1.96 * np.sqrt(501 / (12 * 200 * 300))
+    assert alike.high - alike.low == pytest.approx(2 * error, rel=0.25)
+
+
+@pytest.mark.parametrize(("genuine", "impostors"), [(2, 0), (1, 0), (0, 3), (1, 3)])
+def test_auc_of_too_few_scores_is_inconclusive(genuine, impostors):
+    found = scored(*intervals.auc(np.ones(genuine), np.zeros(impostors)), chance=0.5)
+    assert found.verdict == "inconclusive"
+    assert found.score == (1 if genuine and impostors else 0.5)
+    json.dumps(found.as_json(), allow_nan=False)
+
+
+@given(SCORES, SCORES, st.sampled_from([0.0, 0.01, 0.25, 0.5, 0.9]))
+def test_true_positive_rate_at_the_best_threshold(genuine, impostors, allowed):
+    best = 0.0
+    for threshold in [-1, *genuine, *impostors]:
+        wrong = sum(i > threshold for i in impostors) / len(impostors)
+        if wrong <= allowed:
+            best = max(best, sum(g > threshold for g in genuine) / len(genuine))
+    found = intervals.true_positive_rate(
+        as_scores(genuine), as_scores(impostors), false_positive_rate=allowed
+    )
+    assert found.value == best
+    assert found.low <= found.value <= found.high
+
+
+def test_all_is_found_where_every_impostor_may_pass():
+    found = intervals.true_positive_rate(
+        np.zeros(3), np.ones(2), false_positive_rate=1.0
+    )
+    assert found.value == 1

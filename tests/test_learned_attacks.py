@@ -1,0 +1,403 @@
+"""Attacks that train networks: that they learn, and that noise teaches nothing."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from mixing_by_hand import mixed_by_hand
+
+from vim_jax import VisualMixer
+from vim_jax.attacks import inversion, recognition, thumbnail
+from vim_jax.attacks.features import features
+from vim_jax.attacks.fitting import apply, fit
+from vim_jax.attacks.protocol import Knowledge, Truth
+from vim_jax.attacks.similarity import flat, psnr
+from vim_jax.data.arrays import train_test_arrays
+
+MIXER = VisualMixer(region_size=2)
+
+
+def smooth(count, seed=0, side=8):
+    """Pictures of random waves in colours, as steep as photographs of this size."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    images = np.full((count, side, side, 3), 128.0)
+    for _ in range(4):
+        fy, fx = rng.normal(0, 5, (2, count, 1, 1))
+        phase = rng.uniform(0, 2 * np.pi, (count, 1, 1))
+        colour = rng.normal(0, 25, (count, 1, 1, 3))
+        images += np.sin(fy * y + fx * x + phase)[..., None] * colour
+    return images.clip(0, 255).astype(np.uint8)
+
+
+def noise(count, seed=0, side=8):
+    return np.random.default_rng(seed).integers(
+        0, 256, (count, side, side, 3), np.uint8
+    )
+
+
+# --- Training -------------------------------------------------------------------------
+
+
+class Line(nnx.Module):
+    """A line with a count of its calls, which is no parameter."""
+
+    def __init__(self):
+        self.slope = nnx.Param(jnp.zeros((2,)))
+        self.calls = nnx.BatchStat(jnp.zeros((), jnp.int32))
+
+    def __call__(self, x, *, shift=0.0):
+        self.calls[...] += 1
+        return x @ self.slope[...] + shift
+
+
+def squared(model, batch):
+    return ((model(batch["x"]) - batch["y"]) ** 2).mean()
+
+
+def points(count=50):
+    x = np.random.default_rng(0).normal(size=(count, 2)).astype(np.float32)
+    return {"x": x, "y": x @ np.float32([1, -2])}
+
+
+def fitted(model, *, seed=0, epochs=30, **options):
+    given = {"epochs": epochs, "batch_size": 16, "learning_rate": 0.1, "seed": seed}
+    return fit(model, squared, points(), **given | options)
+
+
+def test_training_finds_what_explains_the_data():
+    start = Line()
+    found = fitted(start)
+    np.testing.assert_allclose(found.slope[...], [1, -2], atol=0.02)
+    assert squared(found, points()) < squared(start, points()) / 100
+    assert isinstance(found, Line)
+
+
+def test_training_does_not_change_the_model_it_is_given():
+    start = Line()
+    before = start.slope
+    fitted(start, epochs=1)
+    assert start.slope is before
+    np.testing.assert_array_equal(start.slope[...], np.zeros(2))
+    assert int(start.calls[...]) == 0
+
+
+def test_training_keeps_what_the_model_counts():
+    # 50 points in batches of 16: 3 steps an epoch.
+    assert int(fitted(Line(), epochs=4).calls[...]) == 12
+
+
+def test_training_follows_its_seed():
+    one, again, other = (fitted(Line(), seed=seed, epochs=2) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.slope[...], again.slope[...])
+    assert (one.slope[...] != other.slope[...]).any()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "batch_size", "steps"), [(3, 16, 9), (1, 50, 1), (2, 200, 2), (1, 1, 50)]
+)
+def test_progress_is_told_after_every_step(epochs, batch_size, steps):
+    told = []
+    fitted(
+        Line(), epochs=epochs, batch_size=batch_size,
+        progress=lambda *numbers: told.append(numbers),
+    )  # fmt: skip
+    assert told == [(i + 1, steps) for i in range(steps)]
+
+
+def test_every_example_is_seen_about_once_an_epoch():
+    seen = np.zeros(50, int)
+
+    def count(numbers):
+        np.add.at(seen, np.asarray(numbers), 1)
+
+    def loss(model, batch):
+        jax.debug.callback(count, batch["y"])
+        return (model.slope[...] ** 2).sum()
+
+    data = {"y": np.arange(50, dtype=np.int32)}
+    fit(Line(), loss, data, epochs=10, batch_size=16, learning_rate=0.1, seed=0)
+    jax.effects_barrier()
+    assert seen.sum() == 480
+    assert seen.min() >= 5
+    assert seen.max() <= 10
+
+
+class Squares(nnx.Module):
+    def __call__(self, x, *, shift=0.0):
+        return (x**2).sum(-1) + shift
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 23])
+def test_a_model_applied_batch_by_batch_is_the_model_applied_at_once(count):
+    x = np.random.default_rng(0).normal(size=(count, 5)).astype(np.float32)
+    found = apply(Squares(), x, batch_size=8, shift=2.0)
+    assert found.shape == (count,)
+    np.testing.assert_allclose(found, (x**2).sum(-1) + 2, rtol=1e-6)
+
+
+def test_applying_a_model_does_not_change_it():
+    model = Line()
+    apply(model, np.zeros((9, 2), np.float32), batch_size=4)
+    assert int(model.calls[...]) == 0
+
+
+# --- The network that inverts ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (9, 11), (5, 4), (3, 2), (1, 6)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_unet_starts_as_the_guide_at_every_shape(sides, channels):
+    inputs = 2 * channels + 1
+    x = np.random.default_rng(0).random((2, *sides, inputs)).astype(np.float32)
+    net = inversion.UNet(inputs, channels, 4, 2, rngs=nnx.Rngs(0))
+    out = net(jnp.asarray(x))
+    assert out.shape == (2, *sides, channels)
+    assert out.dtype == jnp.float32
+    np.testing.assert_array_equal(out, x[..., channels : 2 * channels])
+
+
+def test_unet_sees_far_and_shifts_nothing():
+    net = inversion.UNet(3, 1, 4, 2, rngs=nnx.Rngs(0))
+    net.head.kernel[...] = jnp.ones_like(net.head.kernel[...])
+    x = np.zeros((1, 17, 17, 3), np.float32)
+    other = x.copy()
+    other[0, 8, 8, 0] = 1
+    changed = np.asarray(jnp.abs(net(jnp.asarray(other)) - net(jnp.asarray(x))))
+    assert changed.shape == (1, 17, 17, 1)
+    assert np.argwhere(changed[0, ..., 0] > 0).shape[0] > 100
+    assert changed[0, 6:11, 6:11].mean() > 4 * changed[0].mean()
+
+
+@pytest.mark.parametrize("c", [1, 3])
+def test_features_are_values_in_order_then_the_guide_then_sizes(c):
+    images = smooth(3)[..., :c].copy()
+    mixed, plans = mixed_by_hand(images, 4)
+    mixer = VisualMixer(region_size=4)
+    found = features(mixed, plans, mixer)
+    assert found.shape == (3, 8, 8, 2 * c + 1)
+    assert found.dtype == np.float32
+    ordered, guide, sizes = np.split(found, [c, 2 * c], axis=-1)
+    wanted = [
+        thumbnail.enlarged(*pair) / 255 for pair in zip(mixed, plans, strict=True)
+    ]
+    np.testing.assert_allclose(guide, wanted, atol=1e-6)
+    np.testing.assert_allclose(sizes, np.full_like(sizes, 2 / 8))
+    np.testing.assert_allclose(
+        np.sort(ordered[:, :4, :4].reshape(3, 16, c), axis=1),
+        np.sort(np.asarray(mixed)[:, :4, :4].reshape(3, 16, c) / 255, axis=1),
+        atol=1e-6,
+    )
+
+
+def test_features_do_not_depend_on_the_key():
+    images = smooth(2)
+    one, other = (mixed_by_hand(images, 4, seed=seed) for seed in (0, 1))
+    assert (np.asarray(one[0]) != np.asarray(other[0])).any()
+    mixer = VisualMixer(region_size=4)
+    np.testing.assert_array_equal(features(*one, mixer), features(*other, mixer))
+
+
+SMALL = inversion.Config(
+    width=8, depth=1, epochs=30, batch_size=32, learning_rate=1e-2, control_images=100
+)
+
+
+def inverted(originals, auxiliary, **options):
+    mixed, plans = mixed_by_hand(originals, 2)
+    return inversion.run(
+        mixed,
+        Knowledge(plans=plans, mixer=MIXER, auxiliary=auxiliary),
+        Truth(originals=originals),
+        SMALL,
+        **options,
+    )
+
+
+@pytest.mark.slow
+def test_inversion_beats_the_thumbnail_on_images_it_has_not_seen():
+    originals, told = smooth(40, seed=1), []
+    outcome = inverted(
+        originals, smooth(400), transfer=noise(10),
+        progress=lambda *numbers: told.append(numbers),
+    )  # fmt: skip
+    mixed, plans = mixed_by_hand(originals, 2)
+    thumbnails = [
+        thumbnail.as_picture(thumbnail.enlarged(*pair))
+        for pair in zip(mixed, plans, strict=True)
+    ]
+    gain = psnr(outcome.reconstructions, originals) - psnr(thumbnails, originals)
+    # Half the squared error, and less in nearly each picture.
+    assert gain.mean() > 3
+    assert (gain > 0).mean() > 0.9
+    similar, decibels, other, _ = outcome.scores
+    assert similar.name == decibels.name == "learned inversion"
+    assert similar.verdict == "leaks"
+    assert other.name == "learned inversion, other kind of image"
+    assert other.verdict == "inconclusive"
+    assert similar.knowledge == ("plan", "algorithm", "auxiliary images")
+    # The control's network and the attacker's.
+    assert told[-1] == (12 * 30, 12 * 30)
+    assert told.count((1, 12 * 30)) == 1
+    assert told.count((1, 3 * 30)) == 1
+
+
+@pytest.mark.slow
+def test_inversion_learns_nothing_about_noise():
+    originals = noise(40, seed=1)
+    entire = VisualMixer(region_size="entire")
+    mixed, plans = mixed_by_hand(originals, "entire")
+    model = inversion.trained(entire, noise(300), SMALL)
+    restored = apply(model, features(mixed, plans, entire))
+    pictures = [thumbnail.as_picture(picture * 255) for picture in restored]
+    assert psnr(pictures, originals).mean() < psnr(flat(originals), originals).mean()
+
+
+@pytest.mark.parametrize("name", ["plans", "mixer", "auxiliary"])
+def test_inversion_without_what_it_learns_from_is_refused(name):
+    images = smooth(2)
+    mixed, plans = mixed_by_hand(images, 2)
+    whole = Knowledge(plans=plans, mixer=MIXER, auxiliary=images)
+    with pytest.raises(ValueError, match="knowledge lacks plans, mixer or auxiliary"):
+        inversion.run(
+            mixed,
+            dataclasses.replace(whole, **{name: None}),
+            Truth(originals=images),
+            SMALL,
+        )
+
+
+# --- Recognition ----------------------------------------------------------------------
+
+BRIEF = recognition.Config(epochs=6, flip=False, learning_rate=1e-2)
+EVEN = recognition.SecondAttribute("odd or even digit", np.asarray([0, 1] * 5))
+
+
+def recognised(*, shuffle_labels=False, **options):
+    """Scores on the embedded digits by name and metric."""
+    data = train_test_arrays("embedded:digits", limit=600)
+    labels = [part.labels.astype(np.int64) for part in (data.train, data.test)]
+    if shuffle_labels:
+        rng = np.random.default_rng(0)
+        labels = [rng.permutation(part) for part in labels]
+    originals, count = data.test.images[:150], 150
+    mixed, plans = mixed_by_hand(originals, 2)
+    outcome = recognition.run(
+        mixed,
+        Knowledge(
+            plans=plans, mixer=MIXER,
+            auxiliary=data.train.images, auxiliary_labels=labels[0],
+        ),
+        Truth(originals=originals, labels=labels[1][:count]),
+        BRIEF,
+        **options,
+    )  # fmt: skip
+    return {(score.name, score.metric): score for score in outcome.scores}
+
+
+LABEL, PARITY = "label (share right)", "odd or even digit (share right)"
+
+
+@pytest.mark.slow
+def test_an_adapted_classifier_knows_digits_in_mixed_images():
+    told = []
+    scores = recognised(attribute=EVEN, progress=lambda *numbers: told.append(numbers))
+    adapted = scores["recognition, adapted", LABEL]
+    parity = scores["recognition, adapted", PARITY]
+    assert adapted.control.score > 0.8
+    assert adapted.verdict == "leaks"
+    assert adapted.score > 0.6
+    assert parity.verdict == "leaks"
+    assert parity.score >= adapted.score
+    assert 0.09 < adapted.chance < 0.15
+    assert 0.5 <= parity.chance < 0.6
+    plain = scores["recognition, plain-trained", LABEL]
+    assert adapted.low > plain.score
+    assert plain.knowledge == ("labelled auxiliary images",)
+    assert adapted.knowledge == ("plan", "algorithm", "labelled auxiliary images")
+    assert told.count((9 * 6, 9 * 6)) == 2
+
+
+@pytest.mark.slow
+def test_labels_that_mean_nothing_are_not_learnt():
+    scores = recognised(shuffle_labels=True)
+    assert len(scores) == 3
+    for score in scores.values():
+        assert score.score < 0.2
+        # The plain-trained classifier fails as well, so that nothing is known.
+        assert score.verdict == "inconclusive"
+
+
+def test_probabilities_of_labels_add_up_to_those_of_the_attribute():
+    probabilities = np.asarray([[0.4, 0.3, 0.3], [0.1, 0.5, 0.4]], np.float32)
+    score = recognition._score(
+        "an attack", ("plan",), "kind",
+        probabilities @ np.float32([[1, 0], [0, 1], [0, 1]]),
+        np.eye(2, dtype=np.float32), np.asarray([1, 1]), BRIEF,
+    )  # fmt: skip
+    assert score.score == 1  # Though label 0 is the likeliest of the first.
+    assert score.chance == 1
+    assert score.control.score == 0.5
+
+
+@pytest.mark.parametrize("name", ["plans", "mixer", "auxiliary", "auxiliary_labels"])
+def test_recognition_without_what_it_learns_from_is_refused(name):
+    images = smooth(2)
+    mixed, plans = mixed_by_hand(images, 2)
+    whole = Knowledge(
+        plans=plans, mixer=MIXER, auxiliary=images, auxiliary_labels=np.asarray([0, 1])
+    )
+    truth = Truth(originals=images, labels=np.asarray([0, 1]))
+    knowledge = dataclasses.replace(whole, **{name: None})
+    with pytest.raises(ValueError, match="knowledge lacks plans, mixer or labelled"):
+        recognition.run(mixed, knowledge, truth, BRIEF)
+    with pytest.raises(ValueError, match="truth has no labels"):
+        recognition.run(mixed, whole, Truth(originals=images), BRIEF)
+
+
+# --- Second attributes ----------------------------------------------------------------
+
+CIFAR10 = (
+    "airplane", "automobile", "bird", "cat", "deer",
+    "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+
+def test_second_attributes_of_known_sets():
+    cifar = recognition.second_attribute("cifar10", CIFAR10)
+    assert cifar.name == "animal or vehicle"
+    animals = {CIFAR10[i] for i in np.flatnonzero(cifar.of_label == cifar.of_label[3])}
+    assert animals == {"bird", "cat", "deer", "dog", "frog", "horse"}
+    digits = recognition.second_attribute("mnist", tuple("0123456789"))
+    assert digits.name == "odd or even digit"
+    assert digits.of_label.tolist() == [0, 1] * 5
+
+
+def test_second_attributes_follow_the_order_of_the_labels():
+    one = recognition.second_attribute("cifar10", CIFAR10)
+    other = recognition.second_attribute("cifar10", CIFAR10[::-1])
+    assert other.of_label.tolist() == one.of_label[::-1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("data_set", "names"),
+    [
+        ("photos/", CIFAR10),
+        ("embedded:digits", tuple("0123456789")),
+        ("cifar10", CIFAR10[:-1]),
+        ("cifar10", (*CIFAR10[:-1], "lorry")),
+        ("mnist", CIFAR10),
+        ("mnist", ()),
+    ],
+)
+def test_other_sets_have_no_second_attribute(data_set, names):
+    assert recognition.second_attribute(data_set, names) is None
+
+
+def test_real_sets_have_the_labels_of_their_second_attributes(tfds_dir):
+    for name in recognition.SECOND_ATTRIBUTES:
+        data = train_test_arrays(name, data_dir=tfds_dir, limit=1)
+        assert recognition.second_attribute(name, data.label_names) is not None

@@ -1,0 +1,464 @@
+"""Attacks on pictures that learn nothing: as published, thumbnail, multiset."""
+
+import functools
+import itertools
+
+import jax
+import numpy as np
+import pytest
+import reference
+import skimage.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mixing_by_hand import cells_of, mixed_by_hand
+from PIL import Image
+
+import vim_jax
+from vim_jax import RegionPlan, VisualMixer
+from vim_jax.attacks import as_published, multiset, similarity, thumbnail
+from vim_jax.attacks.mixing import mixed_by, mixed_like
+from vim_jax.attacks.protocol import Knowledge, Truth
+from vim_jax.data import open_source
+
+ATTACKS = [as_published, thumbnail, multiset]
+SHAPE = (48, 48, 3)
+CHANNELS = ["independent", "joint", "mixed"]
+QUICK = multiset.Config(refinements=1)
+
+
+@functools.cache
+def photographs():
+    """The bundled photographs in colour, reduced."""
+    colour = [x.image for x in open_source("embedded:photographs") if x.mode == "RGB"]
+    shape = SHAPE[1::-1]
+    small = [Image.fromarray(x).resize(shape, Image.Resampling.BICUBIC) for x in colour]
+    return np.stack([np.asarray(x) for x in small])
+
+
+def noise(count=5, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, *SHAPE), np.uint8)
+
+
+def plans_of(size, count):
+    return [np.broadcast_to(np.int32(size), SHAPE[:2]).copy()] * count
+
+
+def attack(module, originals, size, channels="independent", *, published=None):
+    """Mixes, unless told what was published instead, and attacks."""
+    mixed, plans = mixed_by_hand(originals, size, channels)
+    return module.run(
+        mixed if published is None else published,
+        Knowledge(plans=plans, mixer=VisualMixer(region_size=size, channels=channels)),
+        Truth(originals=originals),
+        QUICK if module is multiset else module.Config(),
+    )
+
+
+# --- What is measured -----------------------------------------------------------------
+
+
+def rough(seed, shape, step=8):
+    """A picture whose patches have several contrasts, and a distorted copy."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, shape).astype(float)
+    image[:step] = 77  # Flat: there, rounding shows.
+    image[:, :step] *= 0.1
+    other = 0.7 * image + rng.normal(20, 15, shape)
+    return image.astype(np.uint8), other.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(64, 80, 3), (70, 64, 1)])
+def test_ssim_is_that_of_skimage(shape):
+    image, other = rough(0, shape)
+    wanted = skimage.metrics.structural_similarity(
+        image, other, data_range=255, channel_axis=2,
+        gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+    )  # fmt: skip
+    # float32: variances are off by 1e-7 and are compared with 0.03 ** 2.
+    assert similarity.ssim([other], [image]) == pytest.approx(wanted, abs=2e-4)
+
+
+def slow_ssim(image, other, side):
+    """The definition, window by window."""
+    near = np.exp(-0.5 * ((np.arange(side) - (side - 1) / 2) / 1.5) ** 2)
+    weight = np.outer(near, near) / near.sum() ** 2
+    a, b = (x.astype(float) / 255 for x in (image, other))
+    found = []
+    for y, x, k in np.ndindex(a.shape[0] - side + 1, a.shape[1] - side + 1, a.shape[2]):
+        p, q = (z[y : y + side, x : x + side, k] for z in (a, b))
+        means = np.asarray([(weight * p).sum(), (weight * q).sum()])
+        p, q = p - means[0], q - means[1]
+        around = (weight * (p * p + q * q)).sum()
+        light = (2 * means[0] * means[1] + 1e-4) / (means @ means + 1e-4)
+        found.append(light * (2 * (weight * p * q).sum() + 9e-4) / (around + 9e-4))
+    return np.mean(found)
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"), [((20, 24, 3), 7), ((63, 9, 1), 7), ((5, 8, 2), 5)]
+)
+def test_ssim_of_small_images_has_a_smaller_window(shape, side):
+    image, other = rough(1, shape, step=2)
+    wanted = slow_ssim(image, other, side)
+    assert similarity.ssim([other], [image]) == pytest.approx(wanted, abs=2e-4)
+
+
+def test_psnr_is_that_of_skimage():
+    pairs = [rough(seed, SHAPE) for seed in range(3)]
+    wanted = [skimage.metrics.peak_signal_noise_ratio(*pair) for pair in pairs]
+    images, others = zip(*pairs, strict=True)
+    assert similarity.psnr(others, images) == pytest.approx(wanted, abs=1e-3)
+
+
+def test_equal_images_score_full_marks():
+    images = photographs()[:2]
+    assert similarity.ssim(images, images) == pytest.approx([1, 1], abs=1e-6)
+    assert similarity.psnr(images, images).tolist() == [100, 100]
+
+
+def test_images_must_be_paired():
+    with pytest.raises(ValueError, match="longer"):
+        similarity.ssim(photographs()[:1], photographs()[:2])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_flat_is_the_best_guess_of_one_colour(seed):
+    rng = np.random.default_rng(seed)
+    image = (256 * rng.random((4, 5, 2)) ** rng.uniform(0.2, 5)).astype(np.uint8)
+    (guess,) = similarity.flat([image])
+    assert guess.shape == image.shape
+    assert guess.dtype == np.uint8
+    for channel, guessed in zip(np.moveaxis(image, 2, 0), guess[0, 0], strict=True):
+        assert (guess[..., 0] == guess[0, 0, 0]).all()
+        errors = [((channel.astype(int) - v) ** 2).sum() for v in range(256)]
+        assert errors[guessed] == min(errors)
+
+
+# --- Thumbnails, enlarged -------------------------------------------------------------
+
+
+def slow_bicubic(row, step):
+    """Keys' cubic with a = -1/2, around the middle of each new pixel."""
+
+    def cubic(t):
+        t = abs(t)
+        if t < 1:
+            return 1.5 * t**3 - 2.5 * t**2 + 1
+        return -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2 if t < 2 else 0.0
+
+    out = []
+    for i in range(len(row) * step):
+        middle = (i + 0.5) / step - 0.5
+        weights = [cubic(j - middle) for j in range(len(row))]
+        out.append(np.dot(weights, row) / sum(weights))
+    return np.asarray(out)
+
+
+def slow_enlarged(image, size):
+    h, w, c = image.shape
+    rows, columns = -(-h // size), -(-w // size)
+    means = np.zeros((rows, columns, c))
+    for y, x in np.ndindex(rows, columns):
+        block = image[y * size : (y + 1) * size, x * size : (x + 1) * size]
+        means[y, x] = block.astype(float).mean((0, 1))
+    tall = np.apply_along_axis(slow_bicubic, 0, means, size)
+    return np.apply_along_axis(slow_bicubic, 1, tall, size)[:h, :w]
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((24, 16, 3), 4), ((10, 13, 1), 4), ((9, 9, 2), 1)]
+)
+def test_enlarged_region_means(shape, size):
+    image, _ = rough(3, shape, step=2)
+    plan = np.full(shape[:2], size, np.int32)
+    wanted = slow_enlarged(image, size)
+    np.testing.assert_allclose(thumbnail.enlarged(image, plan), wanted, atol=1e-3)
+
+
+def test_enlarged_takes_each_size_from_its_own_picture():
+    image = photographs()[0]
+    sizes = reference.adaptive_sizes(SHAPE)
+    means = np.asarray(vim_jax.thumbnail(image, RegionPlan(sizes))).astype(np.float32)
+    found = thumbnail.enlarged(image, sizes)
+    for size in (8, 4, 2, 1):
+        here = sizes == size
+        assert here.any()
+        np.testing.assert_allclose(
+            found[here], slow_enlarged(means, size)[here], atol=1e-3
+        )
+
+
+def test_an_image_of_one_region_becomes_flat():
+    image = photographs()[0]
+    for size in (48, 64):
+        found = thumbnail.enlarged(image, np.full(SHAPE[:2], size, np.int32))
+        means = image.mean((0, 1), dtype=np.float64)
+        np.testing.assert_allclose(found, np.broadcast_to(means, SHAPE), rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", ["independent", "joint"])
+def test_mixing_does_not_change_the_thumbnail(channels):
+    image = photographs()[1]
+    sizes = reference.adaptive_sizes(SHAPE)
+    mixed = vim_jax.shuffle(
+        jax.random.key(0), image, RegionPlan(sizes), channels=channels
+    )
+    assert (np.asarray(mixed) != image).mean() > 0.5
+    np.testing.assert_array_equal(
+        thumbnail.enlarged(np.asarray(mixed), sizes), thumbnail.enlarged(image, sizes)
+    )
+
+
+# --- Multisets ------------------------------------------------------------------------
+
+
+def as_multiset(values, channels):
+    """What a region keeps: its values, those of each channel, or its colours."""
+    if channels == "joint":
+        return sorted(map(tuple, values.tolist()))
+    if channels == "mixed" and len(values) > 1:
+        return sorted(values.ravel().tolist())
+    return np.sort(values, axis=0).tolist()
+
+
+@settings(max_examples=12)
+@given(
+    st.sampled_from(CHANNELS),
+    st.sampled_from([1, 3]),
+    st.integers(0, 1000),
+    st.sampled_from([None, 1, 5, 16]),
+    st.integers(0, 3),
+)
+def test_every_region_keeps_exactly_its_values(channels, c, seed, size, refinements):
+    shape = (14, 16, c)
+    image = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    sizes = (
+        reference.adaptive_sizes(shape, seed=seed)
+        if size is None
+        else np.full(shape[:2], size, np.int32)
+    )
+    config = multiset.Config(refinements=refinements)
+    picture = multiset.reconstruct(image, sizes, channels, config)
+    assert picture.dtype == np.uint8
+    for cells in cells_of(sizes):
+        kept = as_multiset(picture[cells], channels)
+        assert kept == as_multiset(image[cells], channels)
+
+
+def test_large_regions_of_colours_keep_them_too():
+    image = photographs()[0]
+    plan = plans_of(48, 1)[0]
+    picture = multiset.reconstruct(image, plan, "joint", QUICK)
+    assert as_multiset(picture[:].reshape(-1, 3), "joint") == as_multiset(
+        image.reshape(-1, 3), "joint"
+    )
+
+
+def test_single_pixels_are_left_alone_however_channels_move():
+    image = photographs()[0]
+    for channels in CHANNELS:
+        picture = multiset.reconstruct(image, plans_of(1, 1)[0], channels, QUICK)
+        np.testing.assert_array_equal(picture, image)
+
+
+def error(picture, guide):
+    return ((picture.astype(float) - guide) ** 2).sum()
+
+
+def best_error(values, wanted):
+    """The least squared distance over all arrangements of rows."""
+    return min(
+        ((values[list(order)].astype(float) - wanted) ** 2).sum()
+        for order in itertools.permutations(range(len(values)))
+    )
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 40, 256]))
+def test_assignment_has_the_least_error_of_all(seed, grey_levels):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, grey_levels, (2, 6, 2)).astype(np.uint8)
+    guide = rng.uniform(0, grey_levels, image.shape).astype(np.float32)
+    region = np.repeat(np.int32([[0, 3]]), 3, axis=1).repeat(2, axis=0)
+    halves = [(image[:, x : x + 3], guide[:, x : x + 3]) for x in (0, 3)]
+    rows = [(v.reshape(6, 2), g.reshape(6, 2)) for v, g in halves]
+    joint = sum(best_error(*pair) for pair in rows)
+    apart = sum(best_error(v[:, [k]], g[:, [k]]) for v, g in rows for k in (0, 1))
+    for channels, wanted in (("joint", joint), ("independent", apart)):
+        picture = multiset._assignment(channels, 2)(image, region, guide)
+        assert error(picture, guide) == pytest.approx(wanted, rel=1e-5)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 256]))
+def test_assignment_across_channels_has_the_least_error(seed, grey_levels):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, grey_levels, (1, 2, 3)).astype(np.uint8)
+    guide = rng.uniform(0, grey_levels, image.shape).astype(np.float32)
+    picture = multiset._assignment("mixed", 3)(image, np.zeros((1, 2), np.int32), guide)
+    wanted = best_error(image.reshape(6, 1), guide.reshape(6, 1))
+    assert error(picture, guide) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_grey_pixels_are_colours_of_one_channel():
+    image = photographs()[0][..., :1].copy()
+    size = plans_of(8, 1)[0]
+    pictures = [multiset.reconstruct(image, size, x, QUICK) for x in CHANNELS]
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    np.testing.assert_array_equal(pictures[0], pictures[2])
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_of_distinct_values_luck_puts_one_in_n_right(channels, size):
+    image = np.random.default_rng(0).permutation(192).astype(np.uint8).reshape(8, 8, 3)
+    n = size**2 * (3 if channels == "mixed" and size > 1 else 1)
+    plan = np.full((8, 8), size, np.int32)
+    assert multiset.blind_rate(image, plan, channels) == pytest.approx(1 / n)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_luck_is_what_shuffling_leaves_in_place(channels):
+    image = np.random.default_rng(0).integers(0, 5, (16, 14, 3)).astype(np.uint8)
+    sizes = reference.adaptive_sizes(image.shape)
+    assert set(np.unique(sizes)) == {1, 2, 4, 8}
+    shuffle = functools.partial(vim_jax.shuffle, channels=channels)
+    keys = jax.random.split(jax.random.key(1), 300)
+    mixed = jax.vmap(shuffle, (0, None, None))(keys, image, RegionPlan(sizes))
+    shares = (np.asarray(mixed) == image).mean((1, 2, 3))
+    error = shares.std() / np.sqrt(len(shares))
+    luck = multiset.blind_rate(image, sizes, channels)
+    assert luck == pytest.approx(shares.mean(), abs=4 * error)
+    assert error < 0.002
+
+
+# --- Images mixed by the attacker -----------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_controls_are_mixed_as_the_mixer_moves_channels_but_in_place(channels):
+    mixer = VisualMixer(level=0.9, max_region=16, channels=channels)
+    images = photographs()[:2, :16, :16]
+    mixed, plans = mixed_like(mixer, images, 4)
+    for image, other, plan in zip(images, mixed, plans, strict=True):
+        assert (plan == 4).all()
+        assert (image != other).mean() > 0.5
+        for cells in cells_of(plan):
+            kept = as_multiset(other[cells], channels)
+            assert kept == as_multiset(image[cells], channels)
+
+
+def test_mixing_by_the_attacker_follows_its_seed():
+    mixer, images = VisualMixer(region_size=4), photographs()[:2, :16, :16]
+    one, again, other = (mixed_by(mixer, images, seed)[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert (np.asarray(one) != np.asarray(other)).mean() > 0.5
+
+
+# --- The attacks ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", ["independent", "joint"])
+def test_small_regions_hide_nothing(channels):
+    outcomes = [attack(module, photographs(), 2, channels) for module in ATTACKS]
+    seen, small, sets = (outcome.scores[0] for outcome in outcomes)
+    assert [x.metric for x in (seen, small, sets)] == ["SSIM"] * 3
+    assert {x.verdict for x in (small, sets)} == {"leaks"}
+    assert sets.score > small.score > 0.8
+    assert small.score > seen.score > seen.chance
+
+
+def test_small_regions_that_mix_channels_hide_colours_at_most():
+    small, sets = (
+        attack(module, photographs(), 2, "mixed").scores[0]
+        for module in (thumbnail, multiset)
+    )
+    assert small.verdict == "leaks"
+    assert min(small.score, sets.score) > small.chance + 0.15
+
+
+@pytest.mark.parametrize("channels", ["independent", "joint"])
+def test_values_put_right_beat_luck_in_photographs(channels):
+    outcome = attack(multiset, photographs(), 8, channels)
+    similar, _, exact = outcome.scores
+    assert exact.metric == "values put right (share)"
+    assert exact.verdict in ("leaks", "partial")
+    assert exact.score > 2 * exact.chance
+    mean = np.mean([(a == b).mean() for a, b in zip(
+        outcome.reconstructions, photographs(), strict=True
+    )])  # fmt: skip
+    assert exact.score == pytest.approx(mean)
+    assert (
+        similar.score > attack(as_published, photographs(), 8, channels).scores[0].score
+    )
+
+
+@pytest.mark.parametrize("module", ATTACKS)
+def test_pixels_of_independent_noise_are_not_found(module):
+    originals = noise()
+    outcome = attack(module, originals, 8)
+    similar, decibels, *exact = outcome.scores
+    # A region's mean holds one 64th of the variance of independent pixels: 0.07 dB.
+    assert similar.score < similar.chance + 0.05
+    assert decibels.score < decibels.chance + 0.1
+    assert all(x.score < x.chance + 0.01 for x in exact)
+    assert "leaks" not in {x.verdict for x in outcome.scores}
+
+
+@pytest.mark.parametrize("module", ATTACKS)
+def test_noise_that_is_shuffled_entirely_is_at_chance(module):
+    outcome = attack(module, noise(), "entire")
+    for score in outcome.scores:
+        assert score.score < score.chance + 0.01
+        # The control fails: even single pixels say nothing of their neighbours.
+        wanted = "at chance" if module is as_published else "inconclusive"
+        assert score.verdict == wanted
+
+
+@pytest.mark.parametrize("module", ATTACKS)
+def test_photographs_that_were_not_published_are_at_chance(module):
+    outcome = attack(module, photographs(), 8, published=[*noise()])
+    assert {score.verdict for score in outcome.scores} == {"at chance"}
+    assert all(score.control.passed for score in outcome.scores)
+
+
+def test_photographs_that_are_shuffled_entirely_cannot_be_seen():
+    for module in (as_published, thumbnail):
+        outcome = attack(module, photographs(), "entire")
+        assert {score.verdict for score in outcome.scores} == {"at chance"}
+
+
+@pytest.mark.parametrize("module", ATTACKS)
+def test_reconstructions_are_pictures_in_the_order_of_the_originals(module):
+    outcome = attack(module, photographs(), 2)
+    assert len(outcome.reconstructions) == len(photographs())
+    for i, picture in enumerate(outcome.reconstructions):
+        assert picture.dtype == np.uint8
+        errors = [((picture.astype(int) - x) ** 2).mean() for x in photographs()]
+        assert np.argmin(errors) == i
+
+
+@pytest.mark.parametrize("module", ATTACKS)
+def test_images_may_have_different_shapes(module):
+    originals = [photographs()[0][:16, :16], photographs()[1][:12, :16]]
+    outcome = attack(module, originals, 2)
+    shapes = [picture.shape for picture in outcome.reconstructions]
+    assert shapes == [(16, 16, 3), (12, 16, 3)]
+
+
+def test_the_published_images_are_looked_at_as_they_are():
+    mixed = noise(2)
+    outcome = as_published.run(
+        mixed, Knowledge(), Truth(originals=mixed), as_published.Config()
+    )
+    assert outcome.reconstructions is mixed
+    assert outcome.scores[0].knowledge == ()
+    assert outcome.scores[1].score == 100
+
+
+@pytest.mark.parametrize("module", [thumbnail, multiset])
+def test_attacks_without_a_plan_or_the_algorithm_are_refused(module):
+    images, mixer = photographs()[:1], VisualMixer(region_size=4)
+    for knowledge in (Knowledge(mixer=mixer), Knowledge(plans=plans_of(4, 1))):
+        with pytest.raises(ValueError, match="no plans or no mixer"):
+            module.run(images, knowledge, Truth(originals=images), module.Config())
