@@ -3,19 +3,15 @@
 import importlib
 import json
 import pathlib
-import platform
-import subprocess
 import time
 from typing import Annotated, Literal
 
-import jax
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-import vim_jax
 from benchmarks import peers
+from vim_jax.report.provenance import provenance
 
 NAMES = ("shuffle", "vfe", "mixer", "publish", "train")
 
@@ -48,34 +44,11 @@ def main(
     if name == "shuffle" and not peers.TORCH:
         print(peers.NO_TORCH)
     if json_out is not None:
-        record = {
-            "command": f"python -m benchmarks {name} --preset {preset}",
-            "commit": _commit(),
-            "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
-            "cores": len(_affinity()),
-            "seed": 0,
-            "versions": {
-                "vim_jax": vim_jax.__version__,
-                "jax": jax.__version__,
-                "numpy": np.__version__,
-            },
-            "seconds": round(time.perf_counter() - start, 1),
-            **results,
-        }
+        command = f"python -m benchmarks {name} --preset {preset}"
+        seconds = round(time.perf_counter() - start, 1)
+        record = {**provenance(command), "seconds": seconds, **results}
         json_out.parent.mkdir(parents=True, exist_ok=True)
         json_out.write_text(json.dumps(record, indent=2) + "\n")
-
-
-def _affinity() -> set[int]:
-    import os
-
-    return os.sched_getaffinity(0)
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

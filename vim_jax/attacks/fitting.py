@@ -74,6 +74,7 @@ def fit(
             params, rest, opt_state = step(params, rest, opt_state, batch)
             done += 1
             if progress is not None:
+                jax.block_until_ready(params)  # Steps are only begun so far.
                 progress(done, steps)
     return nnx.merge(graphdef, params, rest)
 

@@ -234,8 +234,8 @@ class _Trained(NamedTuple):
 
 
 def _trained(
-    images: UInt8[np.ndarray, "n h w c"],
-    labels: Int32[np.ndarray, " n"],
+    images: UInt8[np.ndarray, "all h w c"],
+    labels: Int32[np.ndarray, " all"],
     members: Members,
     mixer: VisualMixer,
     config: Config,

@@ -18,7 +18,7 @@ from vim_jax.attacks import intervals
 from vim_jax.attacks.intervals import Estimate
 from vim_jax.attacks.many_networks import Members, Phi
 
-_RESAMPLES = 400
+_RESAMPLES = 200
 
 
 def lira(phi: Phi, members: Members) -> Phi:

@@ -3,6 +3,8 @@
 import json as json_format
 import os
 import pathlib
+import shlex
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -182,7 +184,9 @@ def audit(
             kept=_cache() if keep is None else keep,
             progress=show,
         )
-    numbers = summary(found)
+    from vim_jax.report.provenance import provenance
+
+    numbers = {**provenance(f"vim-jax {shlex.join(sys.argv[1:])}"), **summary(found)}
     _print(found, numbers)
     if json is not None:
         text = json_format.dumps(numbers, indent=2) + "\n"
