@@ -15,6 +15,7 @@ from PIL import Image
 
 import vim_jax
 from vim_jax import RegionPlan, VisualMixer
+from vim_jax._types import Channels
 from vim_jax.attacks import as_published, multiset, similarity, thumbnail
 from vim_jax.attacks.mixing import mixed_by, mixed_like
 from vim_jax.attacks.protocol import Knowledge, Truth
@@ -22,7 +23,7 @@ from vim_jax.data import open_source
 
 ATTACKS = [as_published, thumbnail, multiset]
 SHAPE = (48, 48, 3)
-CHANNELS = ["independent", "joint", "mixed"]
+CHANNELS: list[Channels] = ["independent", "joint", "mixed"]
 QUICK = multiset.Config(refinements=1)
 
 
@@ -30,7 +31,7 @@ QUICK = multiset.Config(refinements=1)
 def photographs():
     """The bundled photographs in colour, reduced."""
     colour = [x.image for x in open_source("embedded:photographs") if x.mode == "RGB"]
-    shape = SHAPE[1::-1]
+    shape = (SHAPE[1], SHAPE[0])
     small = [Image.fromarray(x).resize(shape, Image.Resampling.BICUBIC) for x in colour]
     return np.stack([np.asarray(x) for x in small])
 
@@ -43,7 +44,9 @@ def plans_of(size, count):
     return [np.broadcast_to(np.int32(size), SHAPE[:2]).copy()] * count
 
 
-def attack(module, originals, size, channels="independent", *, published=None):
+def attack(
+    module, originals, size, channels: Channels = "independent", *, published=None
+):
     """Mixes, unless told what was published instead, and attacks."""
     mixed, plans = mixed_by_hand(originals, size, channels)
     return module.run(
@@ -279,14 +282,15 @@ def test_assignment_has_the_least_error_of_all(seed, grey_levels):
     rng = np.random.default_rng(seed)
     image = rng.integers(0, grey_levels, (2, 6, 2)).astype(np.uint8)
     guide = rng.uniform(0, grey_levels, image.shape).astype(np.float32)
-    region = np.repeat(np.int32([[0, 3]]), 3, axis=1).repeat(2, axis=0)
+    region = np.repeat(np.asarray([[0, 3]], np.int32), 3, axis=1).repeat(2, axis=0)
     halves = [(image[:, x : x + 3], guide[:, x : x + 3]) for x in (0, 3)]
     rows = [(v.reshape(6, 2), g.reshape(6, 2)) for v, g in halves]
     joint = sum(best_error(*pair) for pair in rows)
     apart = sum(best_error(v[:, [k]], g[:, [k]]) for v, g in rows for k in (0, 1))
-    for channels, wanted in (("joint", joint), ("independent", apart)):
+    wanted: dict[Channels, float] = {"joint": joint, "independent": apart}
+    for channels, least in wanted.items():
         picture = multiset._assignment(channels, 2)(image, region, guide)
-        assert error(picture, guide) == pytest.approx(wanted, rel=1e-5)
+        assert error(picture, guide) == pytest.approx(least, rel=1e-5)
 
 
 @settings(max_examples=15)
@@ -381,6 +385,7 @@ def test_small_regions_that_mix_channels_hide_colours_at_most():
 def test_values_put_right_beat_luck_in_photographs(channels):
     outcome = attack(multiset, photographs(), 8, channels)
     similar, _, exact = outcome.scores
+    assert outcome.reconstructions is not None
     assert exact.metric == "values put right (share)"
     assert exact.verdict in ("leaks", "partial")
     assert exact.score > 2 * exact.chance

@@ -221,8 +221,6 @@ def _fit_quadtree(
     the error of the plan found.
     """
     if not tree.fine and not len(tree.coarse.key):
-        return best  # An image of three pixels a side has no blocks.
-    if not tree.fine and not len(tree.coarse.key):
         return best  # An image of up to three pixels a side has no blocks.
     gains = curve(tree, whole)
 

@@ -52,6 +52,7 @@ class Case:
       auxiliary_labels: int `m`.
       attribute: a second attribute that follows from the label.
       other: images of another kind, of the published shape; may be none.
+      cut: whether windows of larger images stand for them.
       notes: what was left out, as sentences.
     """
 
@@ -67,6 +68,7 @@ class Case:
     auxiliary_labels: Int[np.ndarray, " m"] | None = None
     attribute: SecondAttribute | None = None
     other: Images = ()
+    cut: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -241,6 +243,10 @@ def from_published(
         candidates=[*own, *same],
         whole=_whole(uncut),
         auxiliary=known,
+        cut=any(
+            window.shape[:2] != size.shape
+            for (window, _, _), (_, _, size) in zip(cut, uncut, strict=True)
+        ),
         notes=tuple(notes),
     )
 

@@ -1,5 +1,6 @@
 """Many small classifiers trained at once, each on its own part of the images."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -61,6 +62,24 @@ def train(
     batch_size = min(batch_size, count)
     batches = count // batch_size
     steps = epochs * batches
+    optimizer, step = _training(learning_rate, steps)
+    keys = jax.random.split(jax.random.key(seed), len(members))
+    params = jax.vmap(lambda key: _start(key, shape, classes, widths))(keys)
+    state = jax.vmap(optimizer.init)(params)
+    rng = np.random.default_rng(seed)
+    for epoch in range(epochs):
+        images, form = views(epoch)
+        order = rng.permuted(own, axis=1)[:, : batches * batch_size]
+        for chosen in np.split(order, batches, axis=1):
+            seen = images[np.take_along_axis(form, chosen, axis=1), chosen]
+            params, state = step(params, state, seen, labels[chosen])
+        after(params)
+    return params
+
+
+@functools.cache  # So that sets of networks trained alike share one program.
+def _training(learning_rate: float, steps: int):
+    """Returns the optimizer of one network, and the step of all of them."""
     optimizer = optax.adam(
         optax.warmup_cosine_decay_schedule(
             0.0, learning_rate, max(1, int(_WARM_UP * steps)), max(2, steps)
@@ -76,19 +95,7 @@ def train(
         updates, state = optimizer.update(jax.grad(loss)(params), state)
         return optax.apply_updates(params, updates), state
 
-    step = jax.jit(jax.vmap(step))
-    keys = jax.random.split(jax.random.key(seed), len(members))
-    params = jax.vmap(lambda key: _start(key, shape, classes, widths))(keys)
-    state = jax.vmap(optimizer.init)(params)
-    rng = np.random.default_rng(seed)
-    for epoch in range(epochs):
-        images, form = views(epoch)
-        order = rng.permuted(own, axis=1)[:, : batches * batch_size]
-        for chosen in np.split(order, batches, axis=1):
-            seen = images[np.take_along_axis(form, chosen, axis=1), chosen]
-            params, state = step(params, state, seen, labels[chosen])
-        after(params)
-    return params
+    return optimizer, jax.jit(jax.vmap(step))
 
 
 def ask(

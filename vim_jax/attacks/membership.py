@@ -70,7 +70,7 @@ class Config:
     models: int = 17
     pool: int = 2000
     others: int = 1000
-    widths: tuple[int, ...] = (32, 64, 64)
+    widths: tuple[int, ...] = (16, 32, 64)
     epochs: int = 25
     batch_size: int = 64
     learning_rate: float = 2e-3
@@ -302,20 +302,23 @@ def _trained(
     queries = [mix(images, models + i) for i in range(config.queries)]
     mixed = asked(params, queries)
     rng = np.random.default_rng([config.seed, 2])
-    history: list[Setting] = []
+    nearest, gap, epoch = params, np.inf, 0
 
     def shuffled(epoch: int):
         forms = np.stack([pool, mix(pool, models + config.queries + epoch)])
         return forms, (rng.random(members.shape) < config.shuffled_share).astype(int)
 
     def look(params: Any) -> None:
-        history.append(asked(params, [images]))
+        nonlocal nearest, gap, epoch
+        _, right = ask(params, images[n:], labels[n:])
+        away = abs(float(right.mean()) - mixed.accuracy)
+        if away < gap:
+            nearest, gap, epoch = params, away, done - 2 * config.epochs + 1
         step(params)
 
-    fitted(shuffled, look)
-    gaps = [abs(setting.accuracy - mixed.accuracy) for setting in history]
-    epoch = int(np.argmin(gaps))
-    return _Trained(plain, mixed, history[epoch], history[-1], epoch + 1)
+    last = fitted(shuffled, look)
+    stopped, finished = asked(nearest, [images]), asked(last, [images])
+    return _Trained(plain, mixed, stopped, finished, epoch)
 
 
 def _note(trained: _Trained, members: Members, config: Config) -> str:

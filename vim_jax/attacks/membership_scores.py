@@ -123,7 +123,9 @@ def found_at(values: Phi, members: Members, rate: float) -> Estimate:
     The interval is that of Clopper and Pearson, at thresholds whose own false alarms
     are below or above the rate by another such interval. Where non-members are too few
     for one that is below, it has no lower end. All pairs of target and image count as
-    independent: by chance they are, as each target's members are drawn on their own.
+    independent. Members are drawn for each target on its own, so where there is nothing
+    to find they nearly are, and the lower end is above the rate in 1 of 50 cases; but
+    where there is something, the interval may be too narrow.
     """
     genuine, impostors = values[members], np.sort(values[~members])[::-1]
     n = len(impostors)

@@ -72,15 +72,15 @@ def run(
     control = attacked(mixed, plans)
     case = f"region size {config.control_size}"
     pairs = zip(truth.originals, knowledge.plans, strict=True)
-    chance = np.mean([blind_rate(image, plan, channels) for image, plan in pairs])
+    chance = np.asarray([blind_rate(image, plan, channels) for image, plan in pairs])
     in_control = zip(truth.originals, plans, strict=True)
     luck = np.mean([blind_rate(image, plan, channels) for image, plan in in_control])
     exact = score(
-        intervals.mean(rate(pictures)),
+        intervals.mean_beside(rate(pictures), chance),
         name="multiset assignment",
         knowledge=("plan", "algorithm"),
         metric="values put right (share)",
-        chance=float(chance),
+        chance=float(chance.mean()),
         control=Control(
             case, float(rate(control).mean()), float(luck) + config.control_gain
         ),

@@ -91,21 +91,23 @@ def picture_scores(
     blind = flat(originals)
     works = float(ssim(control_pictures, originals).mean())
     decibels = float(psnr(control_pictures, originals).mean())
-    blind_decibels = float(psnr(blind, originals).mean())
+    chance, blind_decibels = ssim(blind, originals), psnr(blind, originals)
     similarity = score(
-        intervals.mean(ssim(reconstructions, originals)),
+        intervals.mean_beside(ssim(reconstructions, originals), chance),
         name=name,
         knowledge=knowledge,
         metric="SSIM",
-        chance=float(ssim(blind, originals).mean()),
+        chance=float(chance.mean()),
         control=Control(control_case, works, control_ssim),
     )
     noise = score(
-        intervals.mean(psnr(reconstructions, originals)),
+        intervals.mean_beside(psnr(reconstructions, originals), blind_decibels),
         name=name,
         knowledge=knowledge,
         metric="PSNR (dB)",
-        chance=blind_decibels,
-        control=Control(control_case, decibels, blind_decibels + _HALF_THE_ERROR),
+        chance=float(blind_decibels.mean()),
+        control=Control(
+            control_case, decibels, float(blind_decibels.mean()) + _HALF_THE_ERROR
+        ),
     )
     return similarity, noise

@@ -8,7 +8,7 @@ import numpy as np
 
 import vim_jax
 from vim_jax.attacks.audit import Audit
-from vim_jax.attacks.cases import Case
+from vim_jax.attacks.cases import WINDOW, Case
 from vim_jax.attacks.protocol import Plans, Score, Verdict
 from vim_jax.entropy import permutation_bits
 from vim_jax.regions import regions_of
@@ -71,14 +71,6 @@ def _of(found: Audit, *names: str) -> tuple[Score, ...]:
     return tuple(score for outcome in outcomes for score in outcome.scores)
 
 
-def _hedged(found: Audit, sentence: str) -> str:
-    """Returns a sentence on attacks that failed, saying how hard was tried."""
-    tried = "by these attacks at this budget"
-    if found.budget == "quick":
-        return f"{sentence} {tried}, which trained no network."
-    return f"{sentence} {tried}."
-
-
 def _see(found: Audit) -> Answer:
     scores = tuple(
         score
@@ -88,29 +80,35 @@ def _see(found: Audit) -> Answer:
         if score.metric == "SSIM" and "other kind" not in score.name
     )
     best = max(scores, key=lambda score: score.score)
-    verdict = _worst(scores)
     width, height = thumbnail_side(found.case.plans)
-    scrambled = found.case.mixer.scramble_regions
-    numbers = (
-        f"the best attack, {best.name}, comes to SSIM {best.score:.2f} (a flat colour: "
-        f"{best.chance:.2f}; the attack where it must succeed: "
-        f"{best.control.score:.2f})"
-    )
+    clear, in_place = clear_share(found.case), not found.case.mixer.scramble_regions
+    verdict = _worst(scores)
     if verdict == "at chance":
-        text = _hedged(found, f"Not broken: {numbers}")
-    elif scrambled:
+        trained = ", which trained no network" if found.budget == "quick" else ""
         text = (
-            f"Regions have traded places, but something can be seen: {numbers}. Each "
-            "region still shows its own colours."
+            "No attack came nearer to the originals than a flat colour, of these at "
+            f"this budget{trained}."
         )
     else:
         text = (
-            f"Anyone can see about a {width}x{height} picture of each image, by taking "
-            f"the mean of every region; {numbers}."
+            f"The best attack, {best.name}, comes to SSIM {best.score:.2f} (a flat "
+            f"colour: {best.chance:.2f}; the attack where it must succeed: "
+            f"{best.control.score:.2f})."
         )
-    clear = clear_share(found.case)
+    if in_place:
+        what = "each image"
+        if found.case.cut:
+            what = f"the middle {WINDOW} pixels of each image"
+        text = (
+            f"Anyone can see about a {width}x{height} picture of {what}, by taking the "
+            f"mean of every region. {text}"
+        )
     if clear >= _SOME:
-        text += f" {clear:.0%} of the pixels were not moved at all: they are in clear."
+        text = f"{clear:.0%} of the pixels were not moved: they are in clear. {text}"
+    # What similarity over whole images does not see.
+    visible = in_place and max(width, height) > _LARGE_THUMBNAIL
+    if verdict in ("at chance", "inconclusive") and (clear >= _SOME or visible):
+        verdict = "partial"
     return Answer("see", verdict, text, scores)
 
 
@@ -169,15 +167,21 @@ def _unlock(found: Audit) -> Answer:
         text = f"Not tried: {found.skipped['seed_search']}.{weak}"
         return Answer("unlock", "inconclusive", text, ())
     verdict = _worst(scores)
-    if verdict in ("leaks", "partial"):
-        worst = min(scores, key=lambda score: _WORST_FIRST.index(score.verdict))
+    worst = min(scores, key=lambda score: _WORST_FIRST.index(score.verdict))
+    if verdict == "leaks":
         text = f"The key falls: {worst.name} succeeds.{weak}"
-    else:
-        text = _hedged(
-            found,
-            "The key was not found, nor a permutation that several images share,",
+    elif verdict == "partial":
+        text = (
+            f"{worst.name.capitalize()} does better than chance: {worst.score:.3f} "
+            f"against {worst.chance:.3f}, {worst.metric}.{weak}"
         )
-        text += weak
+    else:
+        text = (
+            "At this budget, these attacks found neither the key nor a permutation "
+            f"that several images share.{weak}"
+        )
+    if share >= _SOME and verdict == "at chance":
+        verdict = "partial"
     return Answer("unlock", verdict, text, scores)
 
 

@@ -99,7 +99,7 @@ def audit(
     ] = None,
     max_pixels: options.MaxPixels = None,
 ) -> int:
-    """Attack mixed images as an informed attacker would, and say what leaks.
+    """Attack mixed images, and say what leaks.
 
     The attacker knows everything but the key. Each attack is also run where it must
     succeed; where it does not, its verdict is `inconclusive`. An audit needs no key.
