@@ -21,6 +21,7 @@ from vim_jax.attacks import (
     jigsaw,
     key_reuse,
     linkage,
+    membership,
     multiset,
     recognition,
     seed_search,
@@ -33,6 +34,7 @@ from vim_jax.data.writers import write_atomically
 Budget = Literal["quick", "full"]
 
 _DIGITS = ("mnist", "embedded:digits")  # A mirrored digit is another one, or none.
+_SMALL = 64  # Pixels a side.
 _KNOWN = (1, 4)  # Originals known to the attacker where a permutation is reused.
 Progress = Callable[[int, int], None]
 
@@ -120,6 +122,12 @@ def attacks_on(case: Case, budget: Budget) -> tuple[list[Attack], dict[str, str]
         add(recognition, config, attribute=case.attribute, progress=None)
     else:
         skipped["recognition"] = why
+    if why is None and max(case.published[0].shape[:2]) > _SMALL:
+        why = "it trains many networks, which images of this size are too large for"
+    if why is None:
+        add(membership, membership.Config(), progress=None)
+    else:
+        skipped["membership"] = why
     return found, skipped
 
 
