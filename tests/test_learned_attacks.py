@@ -10,11 +10,12 @@ from flax import nnx
 from mixing_by_hand import mixed_by_hand
 
 from vim_jax import VisualMixer
-from vim_jax.attacks import inversion, recognition, thumbnail
+from vim_jax.attacks import gan_inversion, inversion, recognition, thumbnail
 from vim_jax.attacks.features import features
 from vim_jax.attacks.fitting import apply, fit
 from vim_jax.attacks.protocol import Knowledge, Truth
 from vim_jax.attacks.similarity import flat, psnr
+from vim_jax.attacks.unet import UNet
 from vim_jax.data.arrays import train_test_arrays
 
 MIXER = VisualMixer(region_size=2)
@@ -161,7 +162,7 @@ def test_applying_a_model_does_not_change_it():
 def test_unet_starts_as_the_guide_at_every_shape(sides, channels):
     inputs = 2 * channels + 1
     x = np.random.default_rng(0).random((2, *sides, inputs)).astype(np.float32)
-    net = inversion.UNet(inputs, channels, 4, 2, rngs=nnx.Rngs(0))
+    net = UNet(inputs, channels, 4, 2, rngs=nnx.Rngs(0))
     out = apply(net, x)
     assert out.shape == (2, *sides, channels)
     assert out.dtype == np.float32
@@ -169,7 +170,7 @@ def test_unet_starts_as_the_guide_at_every_shape(sides, channels):
 
 
 def test_unet_sees_far_and_shifts_nothing():
-    net = inversion.UNet(3, 1, 4, 2, rngs=nnx.Rngs(0))
+    net = UNet(3, 1, 4, 2, rngs=nnx.Rngs(0))
     net.head.kernel[...] = jnp.ones_like(net.head.kernel[...])
     x = np.zeros((2, 17, 17, 3), np.float32)
     x[1, 8, 8, 0] = 1
@@ -257,12 +258,44 @@ def test_inversion_beats_the_thumbnail_on_images_it_has_not_seen():
 @pytest.mark.slow
 def test_inversion_learns_nothing_about_noise():
     originals = noise(40, seed=1)
-    entire = VisualMixer(region_size="entire")
     mixed, plans = mixed_by_hand(originals, "entire")
-    model = inversion.trained(entire, noise(300), SMALL)
-    restored = apply(model, features(mixed, plans, entire))
-    pictures = [thumbnail.as_picture(picture * 255) for picture in restored]
+    outcome = inversion.run(
+        mixed,
+        Knowledge(
+            plans=plans,
+            mixer=VisualMixer(region_size="entire"),
+            auxiliary=noise(300),
+        ),
+        Truth(originals=originals),
+        SMALL,
+    )
+    pictures = outcome.reconstructions
+    assert pictures is not None
     assert psnr(pictures, originals).mean() < psnr(flat(originals), originals).mean()
+    assert {score.verdict for score in outcome.scores} == {"inconclusive"}
+
+
+@pytest.mark.slow
+def test_adversarial_inversion_restores():
+    originals = smooth(40, seed=1)
+    config = gan_inversion.Config(
+        **{**dataclasses.asdict(SMALL), "learning_rate": 3e-3}, critic_width=8
+    )
+    mixed, plans = mixed_by_hand(originals, 2)
+    told = []
+    outcome = gan_inversion.run(
+        mixed,
+        Knowledge(plans=plans, mixer=MIXER, auxiliary=smooth(400)),
+        Truth(originals=originals),
+        config,
+        progress=lambda *numbers: told.append(numbers),
+    )
+    similar, decibels = outcome.scores
+    assert similar.name == decibels.name == "adversarial inversion"
+    assert outcome.reconstructions is not None
+    gain = psnr(outcome.reconstructions, originals) - psnr(mixed, originals)
+    assert gain.mean() > 3
+    assert told[-1] == (12 * 30, 12 * 30)
 
 
 @pytest.mark.parametrize("name", ["plans", "mixer", "auxiliary"])

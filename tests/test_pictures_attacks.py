@@ -276,8 +276,8 @@ def best_error(values, wanted):
     )
 
 
-@settings(max_examples=15)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 40, 256]))
+@pytest.mark.parametrize("grey_levels", [3, 40, 256])
+@pytest.mark.parametrize("seed", range(3))
 def test_assignment_has_the_least_error_of_all(seed, grey_levels):
     rng = np.random.default_rng(seed)
     image = rng.integers(0, grey_levels, (2, 6, 2)).astype(np.uint8)
@@ -293,8 +293,8 @@ def test_assignment_has_the_least_error_of_all(seed, grey_levels):
         assert error(picture, guide) == pytest.approx(least, rel=1e-5)
 
 
-@settings(max_examples=15)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 256]))
+@pytest.mark.parametrize("grey_levels", [3, 256])
+@pytest.mark.parametrize("seed", range(4))
 def test_assignment_across_channels_has_the_least_error(seed, grey_levels):
     rng = np.random.default_rng(seed)
     image = rng.integers(0, grey_levels, (1, 2, 3)).astype(np.uint8)
@@ -383,19 +383,19 @@ def test_small_regions_that_mix_channels_hide_colours_at_most():
 
 @pytest.mark.parametrize("channels", ["independent", "joint"])
 def test_values_put_right_beat_luck_in_photographs(channels):
-    outcome = attack(multiset, photographs(), 8, channels)
+    tiles = photographs().reshape(-1, 2, 24, 2, 24, 3).swapaxes(2, 3)
+    tiles = tiles.reshape(-1, 24, 24, 3)
+    outcome = attack(multiset, tiles, 8, channels)
     similar, _, exact = outcome.scores
     assert outcome.reconstructions is not None
     assert exact.metric == "values put right (share)"
     assert exact.verdict in ("leaks", "partial")
     assert exact.score > 2 * exact.chance
     mean = np.mean([(a == b).mean() for a, b in zip(
-        outcome.reconstructions, photographs(), strict=True
+        outcome.reconstructions, tiles, strict=True
     )])  # fmt: skip
     assert exact.score == pytest.approx(mean)
-    assert (
-        similar.score > attack(as_published, photographs(), 8, channels).scores[0].score
-    )
+    assert similar.score > attack(as_published, tiles, 8, channels).scores[0].score
 
 
 @pytest.mark.parametrize("module", ATTACKS)

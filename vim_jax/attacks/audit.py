@@ -17,6 +17,7 @@ import numpy as np
 
 from vim_jax.attacks import (
     as_published,
+    gan_inversion,
     inversion,
     jigsaw,
     key_reuse,
@@ -112,9 +113,11 @@ def attacks_on(case: Case, budget: Budget) -> tuple[list[Attack], dict[str, str]
         skipped["key_reuse"] = "it takes several images of one size"
     why = _why_nothing_is_learnt(case, budget)
     if why is None:
-        add(inversion, inversion.Config(), transfer=_or_none(case.other), progress=None)
+        for module in (inversion, gan_inversion):
+            other = _or_none(case.other)
+            add(module, module.Config(), transfer=other, progress=None)
     else:
-        skipped["inversion"] = why
+        skipped |= {"inversion": why, "gan_inversion": why}
     if why is None and (case.labels is None or case.auxiliary_labels is None):
         why = "the images have no labels"
     if why is None:

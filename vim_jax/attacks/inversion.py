@@ -5,22 +5,28 @@ them from what mixing leaves (`features`). It is then let loose on the published
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
 from vim_jax.attacks.features import features
 from vim_jax.attacks.fitting import apply, fit
 from vim_jax.attacks.mixing import mixed_by, mixed_like
-from vim_jax.attacks.protocol import Images, Knowledge, Outcome, Score, Truth
+from vim_jax.attacks.protocol import (
+    Images,
+    Knowledge,
+    Outcome,
+    Plans,
+    Score,
+    Truth,
+)
 from vim_jax.attacks.similarity import picture_scores
 from vim_jax.attacks.thumbnail import as_picture
-from vim_jax.mixer import VisualMixer
+from vim_jax.attacks.unet import UNet
 
 Progress = Callable[[int, int], None]
 
@@ -52,6 +58,13 @@ class Config:
     control_ssim: float = 0.7
 
 
+Learn = Callable[
+    [Float32[np.ndarray, "m h w k"], UInt8[np.ndarray, "m h w c"], Progress | None],
+    UNet,
+]
+"""From features and originals to a network that restores originals."""
+
+
 def run(
     published: Images,
     knowledge: Knowledge,
@@ -73,145 +86,93 @@ def run(
       transfer: images of another kind, to be mixed and attacked by the same network.
       progress: called with the steps done and the steps to do.
     """
+
+    def learn(inputs, wanted, progress):
+        return fit(
+            new_network(inputs, wanted, config),
+            _loss,
+            {"inputs": inputs, "wanted": wanted},
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            seed=config.seed,
+            progress=progress,
+        )
+
+    return invert(
+        published,
+        knowledge,
+        truth,
+        config,
+        learn,
+        name="learned inversion",
+        transfer=transfer,
+        progress=progress,
+    )
+
+
+def new_network(inputs: np.ndarray, wanted: np.ndarray, config: Config) -> UNet:
+    """Returns a network with fresh parameters."""
+    return UNet(
+        inputs.shape[-1],
+        wanted.shape[-1],
+        config.width,
+        config.depth,
+        rngs=nnx.Rngs(config.seed),
+    )
+
+
+def invert(
+    published: Images,
+    knowledge: Knowledge,
+    truth: Truth,
+    config: Config,
+    learn: Learn,
+    *,
+    name: str,
+    transfer: Images | None,
+    progress: Progress | None,
+) -> Outcome:
+    """Runs `run`, whatever way the network learns."""
     plans, mixer, auxiliary = knowledge.plans, knowledge.mixer, knowledge.auxiliary
     if plans is None or mixer is None or auxiliary is None:
         raise ValueError(
             "knowledge lacks plans, mixer or auxiliary: this attack learns"
         )
-    tiny = mixed_like(mixer, truth.originals, config.control_size)
-    easy = _trained_on_size(mixer, auxiliary[: config.control_images], config, progress)
-    control = _restored(easy, *tiny, mixer)
-    model = trained(mixer, auxiliary, config, progress)
-    pictures = _restored(model, published, plans, mixer)
+    size = config.control_size
 
-    def scores(name, pictures, originals, control, case) -> tuple[Score, Score]:
+    def learnt(mixed, plans, originals) -> UNet:
+        return learn(features(mixed, plans, mixer), originals, progress)
+
+    def restored(model: UNet, mixed: Images, plans: Plans) -> list[np.ndarray]:
+        pictures = apply(model, features(mixed, plans, mixer), batch_size=64)
+        return [as_picture(picture * 255) for picture in pictures]
+
+    few = auxiliary[: config.control_images]
+    easy = learnt(*mixed_like(mixer, few, size), few)
+    model = learnt(*mixed_by(mixer, auxiliary, config.seed), auxiliary)
+
+    def scores(name, pictures, originals) -> tuple[Score, Score]:
         return picture_scores(
             pictures,
             originals,
             name=name,
             knowledge=("plan", "algorithm", "auxiliary images"),
-            control_case=case,
-            control_pictures=control,
+            control_case=f"region size {size}",
+            control_pictures=restored(easy, *mixed_like(mixer, originals, size)),
             control_ssim=config.control_ssim,
         )
 
-    case = f"region size {config.control_size}"
-    found = scores("learned inversion", pictures, truth.originals, control, case)
+    pictures = restored(model, published, plans)
+    found = scores(name, pictures, truth.originals)
     if transfer is not None:
-        moved = _restored(model, *mixed_by(mixer, transfer, config.seed + 1), mixer)
-        tiny = mixed_like(mixer, transfer, config.control_size)
-        found += scores(
-            "learned inversion, other kind of image",
-            moved,
-            transfer,
-            _restored(easy, *tiny, mixer),
-            case,
-        )
+        moved = restored(model, *mixed_by(mixer, transfer, config.seed + 1))
+        found += scores(f"{name}, other kind of image", moved, transfer)
     return Outcome(found, pictures)
 
 
-def trained(
-    mixer: VisualMixer,
-    auxiliary: UInt8[np.ndarray, "m h w c"],
-    config: Config,
-    progress: Progress | None = None,
-) -> "UNet":
-    """Returns a network that restores images mixed by `mixer`."""
-    mixed, plans = mixed_by(mixer, auxiliary, config.seed)
-    return _trained(mixed, plans, mixer, auxiliary, config, progress)
-
-
-def _trained_on_size(mixer, auxiliary, config, progress) -> "UNet":
-    mixed, plans = mixed_like(mixer, auxiliary, config.control_size)
-    return _trained(mixed, plans, mixer, auxiliary, config, progress)
-
-
-def _trained(mixed, plans, mixer, auxiliary, config, progress) -> "UNet":
-    inputs = features(mixed, plans, mixer)
-    model = UNet(
-        inputs.shape[-1],
-        auxiliary.shape[-1],
-        config.width,
-        config.depth,
-        rngs=nnx.Rngs(config.seed),
-    )
-    return fit(
-        model,
-        _loss,
-        {"inputs": inputs, "wanted": auxiliary},
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
-        progress=progress,
-    )
-
-
-def _loss(model: "UNet", batch) -> jax.Array:
+def _loss(model: UNet, batch) -> jax.Array:
     wanted = batch["wanted"].astype(jnp.float32) / 255
     error = model(batch["inputs"]) - wanted
     # Of both kinds: squares for decibels, absolute values for sharp edges.
     return (jnp.abs(error) + 4 * error**2).mean()
-
-
-def _restored(model: "UNet", mixed: Images, plans: Images, mixer) -> list[np.ndarray]:
-    restored = apply(model, features(mixed, plans, mixer), batch_size=64)
-    return [as_picture(picture * 255) for picture in restored]
-
-
-class UNet(nnx.Module):
-    """A U-Net that adds to the guide, which is among its inputs.
-
-    References:
-      Ronneberger et al., `U-Net: Convolutional Networks for Biomedical Image
-      Segmentation <https://arxiv.org/abs/1505.04597>`_, MICCAI 2015.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, width: int, depth: int, *, rngs: nnx.Rngs
-    ):
-        self.outputs, self.depth = outputs, depth
-        widths = [width << level for level in range(depth + 1)]
-        self.down = nnx.List([_Block(inputs, width, rngs=rngs)])
-        for narrow, wide in itertools.pairwise(widths):
-            self.down.append(_Block(narrow, wide, rngs=rngs))
-        self.up = nnx.List(
-            [
-                _Block(narrow + wide, narrow, rngs=rngs)
-                for narrow, wide in itertools.pairwise(widths)
-            ]
-        )
-        self.head = nnx.Conv(
-            width, outputs, (1, 1), kernel_init=nnx.initializers.zeros_init(), rngs=rngs
-        )
-
-    def __call__(self, x: Float[Array, "n h w k"]) -> Float32[Array, "n h w c"]:
-        """Returns pictures, 0 to 1 and a little beyond."""
-        h, w = x.shape[1:3]
-        guide = x[..., self.outputs : 2 * self.outputs]
-        step = 1 << self.depth
-        x = jnp.pad(x, ((0, 0), (0, -h % step), (0, -w % step), (0, 0)), mode="edge")
-        passed = []
-        for level, block in enumerate(self.down):
-            if level:
-                x = nnx.avg_pool(x, (2, 2), (2, 2))
-            x = block(x)
-            passed.append(x)
-        for level in reversed(range(self.depth)):
-            skipped = passed[level]
-            larger = jax.image.resize(
-                x, (*skipped.shape[:3], x.shape[-1]), method="nearest"
-            )
-            x = self.up[level](jnp.concatenate([skipped, larger], axis=-1))
-        return guide + self.head(x)[:, :h, :w]
-
-
-class _Block(nnx.Module):
-    """Two 3x3 convolutions."""
-
-    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs):
-        self.first = nnx.Conv(inputs, outputs, (3, 3), rngs=rngs)
-        self.second = nnx.Conv(outputs, outputs, (3, 3), rngs=rngs)
-
-    def __call__(self, x):
-        return nnx.gelu(self.second(nnx.gelu(self.first(x))))

@@ -75,7 +75,13 @@ def _see(found: Audit) -> Answer:
     scores = tuple(
         score
         for score in _of(
-            found, "as_published", "thumbnail", "multiset", "jigsaw", "inversion"
+            found,
+            "as_published",
+            "thumbnail",
+            "multiset",
+            "jigsaw",
+            "inversion",
+            "gan_inversion",
         )
         if score.metric == "SSIM" and "other kind" not in score.name
     )

@@ -17,6 +17,7 @@ _TITLES = {
     "multiset": "multiset assignment",
     "jigsaw": "jigsaw",
     "inversion": "learned inversion",
+    "gan_inversion": "adversarial inversion",
 }
 _HEADLINES = {
     "see": "Can people see what it shows?",
