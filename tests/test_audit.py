@@ -314,11 +314,14 @@ def test_the_four_verdicts_of_tiny_regions(found):
     by_question = {answer.question: answer for answer in answers(found)}
     assert list(by_question) == QUESTIONS
     verdicts = [by_question[question].verdict for question in QUESTIONS]
-    assert verdicts == ["leaks", "inconclusive", "leaks", "at chance"]
+    # No key is found, but few bits of arrangement can be tried one by one.
+    assert verdicts == ["leaks", "inconclusive", "leaks", "partial"]
     assert "4x4 picture" in by_question["see"].text
     assert "nothing is known" in by_question["recognise"].text
     assert "100%" in by_question["link"].text
-    assert "which trained no network" in by_question["unlock"].text
+    assert "bits of arrangement" in by_question["unlock"].text
+    attacks = by_question["unlock"].scores
+    assert {score.verdict for score in attacks} == {"at chance"}
 
 
 def test_a_summary_is_plain_json(found):
@@ -519,8 +522,10 @@ def written(tmp_path_factory):
         contextlib.redirect_stderr(err),
     ):
         patch.setenv("COLUMNS", "200")
+        arguments = [str(x) for x in (*COMMAND, *files, "--keep", place / "kept")]
+        patch.setattr("sys.argv", ["vim-jax", *arguments])
         with pytest.raises(SystemExit) as exit:
-            main([str(x) for x in (*COMMAND, *files, "--keep", place / "kept")])
+            main(arguments)
     assert exit.value.code == 0
     return place, out.getvalue(), err.getvalue()
 

@@ -9,6 +9,8 @@ import io
 import json
 import pathlib
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
@@ -36,6 +38,7 @@ Budget = Literal["quick", "full"]
 
 _DIGITS = ("mnist", "embedded:digits")  # A mirrored digit is another one, or none.
 _SMALL = 64  # Pixels a side.
+_SEVERAL = 8  # Images that key reuse takes: some to learn from, some to score.
 _KNOWN = (1, 4)  # Originals known to the attacker where a permutation is reused.
 Progress = Callable[[int, int], None]
 
@@ -107,7 +110,7 @@ def attacks_on(case: Case, budget: Budget) -> tuple[list[Attack], dict[str, str]
         add(seed_search, seed_search.Config(), images=images, progress=None)
     else:
         skipped["seed_search"] = "the images are too large to try many keys"
-    if case.one_shape and len(case.published) > 1:
+    if case.one_shape and len(case.published) >= _SEVERAL:
         add(key_reuse, key_reuse.Config(known=_KNOWN))
     else:
         skipped["key_reuse"] = "it takes several images of one size"
@@ -212,17 +215,18 @@ def _save(path: pathlib.Path, config: str, outcome: Outcome, seconds: float) -> 
         **{f"picture_{i:06}": x for i, x in enumerate(pictures or ())},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # It was of no use, or this would not be written.
     write_atomically(path, buffer.getvalue())
 
 
 def _load(path: pathlib.Path, config: str) -> tuple[Outcome, float] | None:
     """Returns a finished attack, or None if there is none with these settings."""
     try:
-        with np.load(path) as kept:
+        with np.load(io.BytesIO(path.read_bytes())) as kept:
             head = json.loads(kept["head"].tobytes())
             names = sorted(name for name in kept.files if name.startswith("picture_"))
             pictures = [kept[name] for name in names]
-    except (OSError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
     if head["config"] != config:
         return None

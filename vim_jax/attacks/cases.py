@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
+import vim_jax
 from vim_jax.attacks.protocol import Images, Knowledge, Plans, Truth
 from vim_jax.attacks.recognition import SecondAttribute, second_attribute
 from vim_jax.data import manifest
@@ -95,9 +96,13 @@ class Case:
     @property
     def digest(self) -> str:
         """Names the case by its contents, in hexadecimal."""
-        digest = hashlib.sha256(repr(self.mixer).encode())
+        # With the version, so that no result survives a better attack.
+        digest = hashlib.sha256(f"{vim_jax.__version__} {self.mixer}".encode())
         parts: list[Any] = [*self.published, *self.originals, *self.plans]
-        parts += [x for x in (self.auxiliary, self.labels) if x is not None]
+        for images in (self.candidates, self.other, *self.whole):
+            parts += list(images)
+        more = (self.auxiliary, self.auxiliary_labels, self.labels)
+        parts += [x for x in more if x is not None]
         for part in parts:
             digest.update(f"{part.shape}{part.dtype}".encode())
             digest.update(part.tobytes())

@@ -28,7 +28,7 @@ def features(
     """
     out = []
     for image, size in zip(published, plans, strict=True):
-        guide = thumbnail.enlarged(image, size)
+        guide = thumbnail.enlarged(image, size, mixer.channels)
         ordered = multiset.reconstruct(image, size, mixer.channels, _BLUNT)
         log_size = np.log2(size)[..., None] * (255 / _LOG_SIZES)
         out.append(np.concatenate([ordered, guide, log_size], axis=-1))

@@ -54,7 +54,8 @@ def fit(
     opt_state = optimizer.init(params)
 
     def objective(params, rest, batch):
-        trained = nnx.merge(graphdef, params, rest)
+        # A copy: what it counts must not belong to the trace outside.
+        trained = nnx.merge(graphdef, params, rest, copy=True)
         value = loss(trained, batch)
         return value, nnx.split(trained, nnx.Param, ...)[2]
 

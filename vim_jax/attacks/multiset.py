@@ -113,7 +113,7 @@ def reconstruct(
     """
     region = np.asarray(regions_of(size).origin)
     assign = _assignment(channels, image.shape[2])
-    picture = assign(image, region, thumbnail.enlarged(image, size))
+    picture = assign(image, region, thumbnail.enlarged(image, size, channels))
     for _ in range(config.refinements):
         guide = denoise_tv_chambolle(
             picture / 255.0, weight=config.weight, channel_axis=2

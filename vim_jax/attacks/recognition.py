@@ -130,6 +130,8 @@ def run(
     if truth.labels is None:
         raise ValueError("truth has no labels, so recognition cannot be scored")
     classes = int(max(labels.max(), truth.labels.max())) + 1
+    if attribute is not None:
+        classes = max(classes, len(attribute.of_label))
     if config.flip:
         auxiliary = np.concatenate([auxiliary, auxiliary[:, :, ::-1]])
         labels = np.concatenate([labels, labels])
@@ -138,7 +140,10 @@ def run(
     seen = features(mixed, mixed_plans, mixer)
     adapted = _trained(seen, labels, classes, config, progress)
     thumbnails = np.stack(
-        [thumbnail.enlarged(*pair) for pair in zip(published, plans, strict=True)]
+        [
+            thumbnail.enlarged(*pair, mixer.channels)
+            for pair in zip(published, plans, strict=True)
+        ]
     )
     control = _probabilities(plain, _as_input(np.stack(list(truth.originals))))
     labelled: tuple[Known, ...] = ("labelled auxiliary images",)

@@ -11,8 +11,9 @@ from jaxtyping import Float32, Int32, UInt8
 from PIL import Image
 
 import vim_jax
+from vim_jax._types import Channels
 from vim_jax.attacks.mixing import mixed_like
-from vim_jax.attacks.protocol import Images, Knowledge, Outcome, Truth
+from vim_jax.attacks.protocol import Images, Knowledge, Outcome, Plans, Truth
 from vim_jax.attacks.similarity import picture_scores
 from vim_jax.regions import RegionPlan
 
@@ -36,10 +37,16 @@ def run(
     """Enlarges region means. The control is a mixing with tiny regions."""
     if knowledge.plans is None or knowledge.mixer is None:
         raise ValueError("knowledge has no plans or no mixer, which this attack takes")
-    pairs = zip(published, knowledge.plans, strict=True)
-    pictures = [as_picture(enlarged(image, size)) for image, size in pairs]
-    mixed, plans = mixed_like(knowledge.mixer, truth.originals, config.control_size)
-    control = [as_picture(enlarged(*pair)) for pair in zip(mixed, plans, strict=True)]
+    channels = knowledge.mixer.channels
+
+    def enlarge(images: Images, plans: Plans) -> list[np.ndarray]:
+        pairs = zip(images, plans, strict=True)
+        return [as_picture(enlarged(*pair, channels)) for pair in pairs]
+
+    pictures = enlarge(published, knowledge.plans)
+    control = enlarge(
+        *mixed_like(knowledge.mixer, truth.originals, config.control_size)
+    )
     scores = picture_scores(
         pictures,
         truth.originals,
@@ -53,15 +60,22 @@ def run(
 
 
 def enlarged(
-    image: UInt8[np.ndarray, "h w c"], size: Int32[np.ndarray, "h w"]
+    image: UInt8[np.ndarray, "h w c"],
+    size: Int32[np.ndarray, "h w"],
+    channels: Channels = "independent",
 ) -> Float32[np.ndarray, "h w c"]:
     """Returns the region means of an image as a smooth picture, 0 to 255.
 
     Args:
       image: the mixed image.
       size: its plan.
+      channels: how its channels moved. Where they are "mixed", regions of more than a
+        pixel keep their mean over channels only, and become grey.
     """
     means = np.asarray(vim_jax.thumbnail(image, RegionPlan(size)))
+    if channels == "mixed":
+        grey = means.mean(-1, keepdims=True, dtype=np.float32)
+        means = np.where((size > 1)[..., None], grey, means)
     smooth = np.zeros_like(means)
     for s in np.unique(size):
         smooth = np.where((size == s)[..., None], _enlarged_from(means, int(s)), smooth)

@@ -65,6 +65,11 @@ def _setting(found: Audit) -> str:
     return ", ".join(words)
 
 
+def _colours(image: np.ndarray) -> np.ndarray:
+    """Returns an image `h w c` as RGB, without transparency."""
+    return as_rgb(image[..., : 3 if image.shape[2] > 2 else 1])
+
+
 def _columns(found: Audit) -> list[dict[str, Any]]:
     """Returns the originals and what each attack made of them, in columns."""
     case = found.case
@@ -73,7 +78,7 @@ def _columns(found: Audit) -> list[dict[str, Any]]:
 
     def column(title: str, images: Images) -> dict[str, Any]:
         pictures = [
-            data_uri(png(as_rgb(images[i][..., :3]))) if i < len(images) else None
+            data_uri(png(_colours(images[i]))) if i < len(images) else None
             for i in rows
         ]
         return {"title": title, "pictures": pictures}
