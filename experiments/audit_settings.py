@@ -2,12 +2,10 @@
 
     python -m experiments.audit_settings --preset cpu --data-dir DIR \
         --json experiments/results/audit_settings_cpu.json
-    python -m experiments.audit_settings --render
 
 Attacks the test images, with the training images as the attacker's own. The `cpu`
-preset trains no network and takes about ten minutes on two cores; what to expect is in
-`docs/audit.md`, which `--render` fills in. `full` trains networks for all settings,
-which takes hours.
+preset trains no network and takes about ten minutes on two cores. `full` trains
+networks for all settings, which takes hours.
 """
 
 import json
@@ -24,12 +22,6 @@ from vim_jax.attacks.verdicts import summary
 from vim_jax.cli.console import steps
 from vim_jax.data.writers import write_atomically
 from vim_jax.report.provenance import provenance
-
-ROOT = pathlib.Path(__file__).parents[1]
-RESULTS = ROOT / "experiments" / "results" / "audit_settings_cpu.json"
-PAGE = ROOT / "docs" / "audit.md"
-BEGIN = "<!-- python -m experiments.audit_settings --render -->"
-END = "<!-- end of the table -->"
 
 SETTINGS = {
     "size 2": VisualMixer(region_size=2),
@@ -106,48 +98,20 @@ def _cell(attacks: list[dict[str, Any]], name: str, metric: str) -> str:
     return "not tried"
 
 
-def section(results: dict[str, Any]) -> str:
-    """Returns what stands between the marks in the page."""
-    first = next(iter(results["rows"].values()))
-    chance = next(x["chance"] for x in first["attacks"] if x["metric"] == "SSIM")
-    return (
-        f"{BEGIN}\n{table(results['rows'])}\n\n"
-        f"SSIM of a picture in the image's mean colour: {chance:.2f}. "
-        f"{first['images']} test images of CIFAR-10, mixed once under a secret key, "
-        "channels independent, region sizes in native pixels; half-widths of 95 % "
-        f"intervals over images. Made by `{results['command']}`, commit "
-        f"`{results['commit']}`, {results['device']} with {results['cores']} cores, "
-        f"{results['seconds']:,.0f} s.\n{END}"
-    )
-
-
-def render() -> None:
-    """Writes the table of the committed results into the page."""
-    page = PAGE.read_text()
-    head, rest = page.split(BEGIN)
-    tail = rest.split(END)[1]
-    PAGE.write_text(head + section(json.loads(RESULTS.read_text())) + tail)
-
-
 def main(
     preset: Preset = "smoke",
     data_dir: str | None = None,
     json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
     keep: pathlib.Path | None = None,
-    show: Annotated[bool, tyro.conf.arg(name="render")] = False,
 ) -> None:
-    """Audit settings, or write the committed results into the page.
+    """Audit settings.
 
     Args:
       preset: how much to try.
       data_dir: where the TFDS data sets lie.
       json_out: write the results here.
       keep: keep finished attacks here, so that an interrupted run goes on.
-      show: write the table into the page, and do nothing else.
     """
-    if show:
-        render()
-        return
     start = time.perf_counter()
     rows = run(preset, data_dir, keep)
     print(table(rows))

@@ -17,6 +17,13 @@ hypothesis.settings.register_profile("jax", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("jax")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Frees compiled programs: thousands of them use up a process's memory maps."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns the tests' type checks off, to see the errors that users see."""
