@@ -1,6 +1,7 @@
 """The experiments run."""
 
 import pytest
+
 from experiments import audit_settings
 
 
