@@ -1,5 +1,6 @@
 """Strict JAX settings for every test: silent promotion or broadcasting is a bug."""
 
+import functools
 import os
 import pathlib
 
@@ -7,6 +8,8 @@ import hypothesis
 import jax
 import jaxtyping
 import pytest
+
+from vim_jax.attacks import seed_search
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -38,3 +41,12 @@ def tfds_dir() -> pathlib.Path:
     if not (folder / "cifar10").is_dir():
         pytest.skip(f"no TFDS data at {folder}: set VIM_JAX_TFDS to a data dir")
     return folder
+
+
+@pytest.fixture(scope="module")
+def few_seeds():
+    """A search of few seeds takes as long to write down, and less to run."""
+    few = functools.partial(seed_search.Config, seed_bits=6, batch=64, finalists=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seed_search, "Config", few)
+        yield

@@ -6,8 +6,6 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vim_jax.attacks import intervals
 from vim_jax.attacks.intervals import Estimate
@@ -160,9 +158,8 @@ def test_interval_of_equal_values_is_a_point():
 
 
 def test_intervals_are_the_same_each_time():
-    values, others = np.random.default_rng(0).normal(size=(2, 30))
+    values = np.random.default_rng(0).normal(size=30)
     assert intervals.mean(values) == intervals.mean(values)
-    assert intervals.auc(values, others) == intervals.auc(values, others)
 
 
 def test_intervals_of_means_cover_the_truth():
@@ -193,68 +190,3 @@ def test_intervals_of_rates_cover_the_truth_at_least_as_often_as_said(p):
     inside = np.asarray([low <= p <= high for _, low, high in found])
     assert 0.95 <= chance @ inside < 1 + 1e-9
     assert not inside.all()
-
-
-# --- ROC curves -----------------------------------------------------------------------
-
-# Few different values, so that ties are frequent.
-SCORES = st.lists(st.integers(0, 6), min_size=2, max_size=8)
-
-
-def as_scores(values):
-    return np.asarray(values, np.float64)
-
-
-@given(SCORES, SCORES)
-def test_auc_is_the_chance_that_the_genuine_score_is_higher(genuine, impostors):
-    won = 0.0
-    for g in genuine:
-        for i in impostors:
-            won += 1.0 if g > i else 0.5 if g == i else 0.0
-    found = intervals.auc(as_scores(genuine), as_scores(impostors))
-    assert found.value == pytest.approx(won / (len(genuine) * len(impostors)))
-    assert 0 <= found.low <= found.high <= 1
-
-
-def test_auc_takes_infinite_scores():
-    genuine, impostors = as_scores([1, -np.inf]), as_scores([-np.inf, 0])
-    assert intervals.auc(genuine, impostors).value == (1 + 1 + 0.5 + 0) / 4
-
-
-def test_auc_of_separate_scores_is_1_and_of_like_scores_a_half():
-    rng = np.random.default_rng(0)
-    assert intervals.auc(rng.random(20) + 2, rng.random(30)) == (1, 1, 1)
-    alike = intervals.auc(rng.normal(size=200), rng.normal(size=300))
-    assert alike.low < 0.5 < alike.high
-    # Standard error of Mann and Whitney: sqrt((n + m + 1) / (12 n m)).
-    error = 1.96 * np.sqrt(501 / (12 * 200 * 300))
-    assert alike.high - alike.low == pytest.approx(2 * error, rel=0.25)
-
-
-@pytest.mark.parametrize(("genuine", "impostors"), [(2, 0), (1, 0), (0, 3), (1, 3)])
-def test_auc_of_too_few_scores_is_inconclusive(genuine, impostors):
-    found = scored(*intervals.auc(np.ones(genuine), np.zeros(impostors)), chance=0.5)
-    assert found.verdict == "inconclusive"
-    assert found.score == (1 if genuine and impostors else 0.5)
-    json.dumps(found.as_json(), allow_nan=False)
-
-
-@given(SCORES, SCORES, st.sampled_from([0.0, 0.01, 0.25, 0.5, 0.9]))
-def test_true_positive_rate_at_the_best_threshold(genuine, impostors, allowed):
-    best = 0.0
-    for threshold in [-1, *genuine, *impostors]:
-        wrong = sum(i > threshold for i in impostors) / len(impostors)
-        if wrong <= allowed:
-            best = max(best, sum(g > threshold for g in genuine) / len(genuine))
-    found = intervals.true_positive_rate(
-        as_scores(genuine), as_scores(impostors), false_positive_rate=allowed
-    )
-    assert found.value == best
-    assert found.low <= found.value <= found.high
-
-
-def test_all_is_found_where_every_impostor_may_pass():
-    found = intervals.true_positive_rate(
-        np.zeros(3), np.ones(2), false_positive_rate=1.0
-    )
-    assert found.value == 1

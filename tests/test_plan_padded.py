@@ -13,7 +13,6 @@ from jax.sharding import PartitionSpec as P
 
 import vim_jax
 from vim_jax.planning import goal_words, plan_padded
-from vim_jax.vfe import vfe_padded
 
 SHAPES = [(1, 1), (1, 9), (2, 3), (7, 5), (8, 8), (17, 33), (28, 28), (40, 70)]
 PADDED = [(40, 70), (57, 90)]
@@ -184,19 +183,3 @@ def test_planning_needs_little_memory():
 
     analysis: Any = plans.lower(batch).compile().memory_analysis()
     assert analysis.temp_size_in_bytes < 9 * batch.nbytes
-
-
-# --- VFE ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_vfe_of_a_padded_image_is_its_own(shape, dtype):
-    image = photograph(*shape, dtype=dtype)
-    expected = vim_jax.vfe(image)
-    for padding in PADDED:
-        found = vfe_padded(padded(image, padding), extent_of(image))
-        if dtype == "uint8":
-            np.testing.assert_array_equal(found, expected)
-        else:
-            np.testing.assert_allclose(found, expected, rtol=1e-6)

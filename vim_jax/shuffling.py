@@ -20,13 +20,13 @@ from vim_jax.permute import (
     Words,
     bounds_of_cells,
     exchange_cells,
-    exchange_regions,
     grid_of,
     moving_cells,
     needs_far,
     needs_odds,
 )
 from vim_jax.regions import Bounds, PlanOrSize, as_plan, bounds_of, regions_of
+from vim_jax.scrambling import exchange_regions
 
 
 def shuffle(

@@ -16,10 +16,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32
 
 from vim_jax._types import (
-    AnyArray,
     Channels,
     Pixels,
     Scalar,
@@ -52,14 +51,10 @@ def _squared_gradient(image: Pixels) -> jax.Array:
 
 
 @exact
-def _pair_energy(image: Pixels, extent: AnyArray | None = None) -> jax.Array:
+def _pair_energy(image: Pixels) -> jax.Array:
     """Returns the sum of squared differences over all pairs and channels.
 
     In squared grey levels; int64, exact, of a uint8 image, float64 of others.
-
-    Args:
-      image: `h w c` or `h w`.
-      extent: int32 `2`, height and width without padding; None if there is none.
     """
     pixels = as_pixels(image)
     h, w, c = pixels.shape
@@ -73,12 +68,7 @@ def _pair_energy(image: Pixels, extent: AnyArray | None = None) -> jax.Array:
     values = values.reshape(h, w * c)
 
     def squares(first, second):
-        steps = (values[second] - values[first]) ** 2
-        if extent is None:
-            return steps
-        height, width = jnp.asarray(extent, jnp.int64)
-        inside = (jnp.arange(w * c) < width * c)[None, second[1]]
-        return jnp.where((jnp.arange(h) < height)[second[0], None] & inside, steps, 0)
+        return (values[second] - values[first]) ** 2
 
     def total(steps):
         return steps.sum(1, dtype=row_sum).astype(all_sums).sum()
@@ -95,22 +85,14 @@ def _pair_energy(image: Pixels, extent: AnyArray | None = None) -> jax.Array:
 
 
 @exact
-def _mean_energy(energy: jax.Array, scale: float, values: jax.Array | int) -> jax.Array:
-    """Returns the VFE, float32, from the energy and the number of values."""
-    # In this order, which compilers do not change when `values` is constant.
-    factor = scale * (1 / jnp.asarray(values, jnp.float64))
-    return (energy.astype(jnp.float64) * factor).astype(jnp.float32)
-
-
-@exact
 def _precise_sum(x: jax.Array, axis: tuple[int, ...]) -> jax.Array:
     """Sums in double precision, so that sums of parts add up to sums of wholes."""
     return x.astype(jnp.float64).sum(axis)
 
 
 @exact
-def _scaled(x: jax.Array, scale: float, pixels: int) -> jax.Array:
-    return (x * (scale / pixels)).astype(jnp.float32)
+def _scaled(x: jax.Array, scale: float, count: int) -> jax.Array:
+    return (x.astype(jnp.float64) * (scale / count)).astype(jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnames="scale")
@@ -135,28 +117,7 @@ def vfe(image: Pixels, *, scale: float = 1.0) -> Scalar:
       >>> float(vim_jax.vfe(jnp.array([[0, 1], [0, 3]], jnp.uint8)))
       3.5
     """
-    return _mean_energy(_pair_energy(image), scale, as_pixels(image).size)
-
-
-@functools.partial(jax.jit, static_argnames="scale")
-def vfe_padded(
-    image: Pixels, extent: Int32[AnyArray, "2"], *, scale: float = 1.0
-) -> Scalar:
-    """VFE of an image that may be padded, to share a program with other shapes.
-
-    Args:
-      image: `h w c` or `h w`, uint8 or float in [0, 1]; below and right of its extent
-        anything.
-      extent: int32 `2`, true height and width.
-      scale: as in `vfe`.
-
-    Returns:
-      float32 scalar: the VFE of the image without its padding.
-    """
-    channels = as_pixels(image).shape[2]
-    with jax.enable_x64(True):
-        values = jnp.asarray(extent, jnp.int64).prod() * channels
-    return _mean_energy(_pair_energy(image, extent), scale, values)
+    return _scaled(_pair_energy(image), scale, as_pixels(image).size)
 
 
 @functools.partial(jax.jit, static_argnames=("region_size", "scale"))

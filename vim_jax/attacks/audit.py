@@ -9,6 +9,7 @@ import io
 import json
 import pathlib
 import time
+import types
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -40,6 +41,7 @@ _DIGITS = ("mnist", "embedded:digits")  # A mirrored digit is another one, or no
 _SMALL = 64  # Pixels a side.
 _SEVERAL = 8  # Images that key reuse takes: some to learn from, some to score.
 _KNOWN = (1, 4)  # Originals known to the attacker where a permutation is reused.
+_DEFAULTS: Mapping[str, Any] = types.MappingProxyType({})
 Progress = Callable[[int, int], None]
 
 
@@ -81,19 +83,33 @@ class Audit:
         return [score for x in self.outcomes.values() for score in x.scores]
 
 
-def attacks_on(case: Case, budget: Budget) -> tuple[list[Attack], dict[str, str]]:
-    """Returns the attacks that fit a case, and why others do not."""
+def attacks_on(
+    case: Case, budget: Budget, configs: Mapping[str, Any] = _DEFAULTS
+) -> tuple[list[Attack], dict[str, str]]:
+    """Returns the attacks that fit a case, and why others do not.
+
+    Args:
+      case: what to attack.
+      budget: "quick" trains no network.
+      configs: by attack, in place of its usual `Config`; None leaves it out.
+    """
     found: list[Attack] = []
     skipped: dict[str, str] = {}
     everything = (case.published, case.knowledge, case.truth)
 
     def add(module, config, *, images=everything, **more):
+        name = _name(module)
+        config = configs.get(name, config)
+        if config is None:
+            skipped[name] = "it was left out"
+            return
+
         def run(progress):
             if "progress" in more:
                 more["progress"] = progress
             return module.run(*images, config, **more)
 
-        found.append(Attack(_name(module), config, run))
+        found.append(Attack(name, config, run))
 
     add(as_published, as_published.Config())
     add(thumbnail, thumbnail.Config())
@@ -160,6 +176,7 @@ def audit(
     case: Case,
     budget: Budget,
     *,
+    configs: Mapping[str, Any] = _DEFAULTS,
     kept: pathlib.Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Audit:
@@ -168,10 +185,11 @@ def audit(
     Args:
       case: what to attack.
       budget: "quick" trains no network.
+      configs: as in `attacks_on`.
       kept: a folder for finished attacks; an equal audit starts with what is there.
       progress: called with an attack's name, the steps done and the steps to do.
     """
-    attacks, skipped = attacks_on(case, budget)
+    attacks, skipped = attacks_on(case, budget, configs)
     outcomes, seconds = {}, {}
     for attack in attacks:
 

@@ -14,7 +14,7 @@ import vim_jax
 from vim_jax.attacks.protocol import Images, Knowledge, Plans, Truth
 from vim_jax.attacks.recognition import SecondAttribute, second_attribute
 from vim_jax.data import manifest
-from vim_jax.data.arrays import train_test_arrays
+from vim_jax.data.arrays import TrainTest, train_test_arrays
 from vim_jax.data.buckets import Buckets
 from vim_jax.data.errors import DataError
 from vim_jax.data.example import LazySource
@@ -136,6 +136,21 @@ def from_data(
     """
     limit = max(images, auxiliary)
     data = train_test_arrays(spec, data_dir=data_dir, limit=limit, progress=progress)
+    return from_arrays(spec, data, mixer, images=images, auxiliary=auxiliary)
+
+
+def from_arrays(
+    name: str, data: TrainTest, mixer: VisualMixer, *, images: int, auxiliary: int
+) -> Case:
+    """Returns what `from_data` returns, of images that were read before.
+
+    Args:
+      name: of the set; some have a second attribute.
+      data: training and test images.
+      mixer: the setting.
+      images: how many test images to publish, at most.
+      auxiliary: how many training images the attacker has, at most.
+    """
     originals = _as_bytes(data.test.images[:images])
     known = _as_bytes(data.train.images[:auxiliary])
     # Fixed, so that an interrupted audit goes on with the same images. The attacks
@@ -144,7 +159,7 @@ def from_data(
     lenient = dataclasses.replace(mixer, clip=True)
     mixed, plans = lenient(key, originals, [str(i) for i in range(len(originals))])
     return Case(
-        name=spec,
+        name=name,
         mixer=lenient,
         published=np.asarray(mixed),
         originals=originals,
@@ -154,7 +169,7 @@ def from_data(
         auxiliary=known,
         labels=data.test.labels[:images].astype(np.int64),
         auxiliary_labels=data.train.labels[:auxiliary].astype(np.int64),
-        attribute=second_attribute(spec, data.label_names),
+        attribute=second_attribute(name, data.label_names),
         other=_photographs(originals.shape[1:]),
     )
 

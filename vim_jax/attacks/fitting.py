@@ -1,6 +1,6 @@
 """Training of the attackers' networks: small, on arrays in memory, one way for all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jaxtyping import Int
 
 Model = TypeVar("Model", bound=nnx.Module)
 
@@ -27,8 +28,7 @@ def fit(
 ) -> Model:
     """Returns a model trained with AdamW on shuffled batches.
 
-    The learning rate rises linearly and falls as a cosine. Images left over at the end
-    of an epoch wait for the next.
+    The learning rate rises linearly and falls as a cosine.
 
     Args:
       model: with fresh parameters; it is not changed.
@@ -41,9 +41,7 @@ def fit(
       progress: called with the steps done and the steps to do.
     """
     n = len(jax.tree.leaves(data)[0])
-    batch_size = min(batch_size, n)
-    per_epoch = n // batch_size
-    steps = epochs * per_epoch
+    steps = epochs * (n // min(batch_size, n))
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, learning_rate, max(1, int(_WARM_UP * steps)), max(2, steps)
     )
@@ -65,19 +63,33 @@ def fit(
         return optax.apply_updates(params, updates), rest, opt_state
 
     step = jax.jit(step, donate_argnums=(0, 1, 2))
+    for done, chosen in enumerate(batches(n, batch_size, epochs, seed), 1):
+        batch = jax.tree.map(lambda x, chosen=chosen: x[chosen], data)
+        params, rest, opt_state = step(params, rest, opt_state, batch)
+        if progress is not None:
+            jax.block_until_ready(params)  # Steps are only begun so far.
+            progress(done, steps)
+    return nnx.merge(graphdef, params, rest)
+
+
+def batches(
+    n: int, batch_size: int, epochs: int, seed: int
+) -> Iterator[Int[np.ndarray, " b"]]:
+    """Yields the numbers of the examples of each step, in a new order each epoch.
+
+    Args:
+      n: number of examples.
+      batch_size: examples a step; all of them if there are fewer. What is left over at
+        the end of an epoch is passed over.
+      epochs: how many.
+      seed: of the orders.
+    """
     rng = np.random.default_rng(seed)
-    done = 0
+    batch_size = min(batch_size, n)
     for _ in range(epochs):
         order = rng.permutation(n)
-        for i in range(per_epoch):
-            chosen = order[i * batch_size : (i + 1) * batch_size]
-            batch = jax.tree.map(lambda x, chosen=chosen: x[chosen], data)
-            params, rest, opt_state = step(params, rest, opt_state, batch)
-            done += 1
-            if progress is not None:
-                jax.block_until_ready(params)  # Steps are only begun so far.
-                progress(done, steps)
-    return nnx.merge(graphdef, params, rest)
+        for start in range(0, n - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
 
 
 def apply(

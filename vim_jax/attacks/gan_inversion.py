@@ -13,12 +13,12 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
 from vim_jax.attacks import inversion
+from vim_jax.attacks.fitting import batches
 from vim_jax.attacks.inversion import Progress, invert, new_network
 from vim_jax.attacks.protocol import Images, Knowledge, Outcome, Truth
 from vim_jax.attacks.unet import UNet
@@ -73,9 +73,7 @@ def _duel(inputs, wanted, config: Config, progress: Progress | None) -> UNet:
         rngs=nnx.Rngs(config.seed + 1),
     )
     n = len(inputs)
-    batch_size = min(config.batch_size, n)
-    per_epoch = n // batch_size
-    steps = config.epochs * per_epoch
+    steps = config.epochs * (n // min(config.batch_size, n))
     rate = optax.cosine_decay_schedule(config.learning_rate, max(1, steps))
     # Little momentum: the opponent changes while it lasts.
     optimizer = optax.adam(rate, b1=0.5)
@@ -113,17 +111,12 @@ def _duel(inputs, wanted, config: Config, progress: Progress | None) -> UNet:
         painter_state, painter_optimizer = update(grads, optimizers[0], painter_state)
         return (painter_state, critic_state), (painter_optimizer, critic_optimizer)
 
-    rng = np.random.default_rng(config.seed)
-    for epoch in range(config.epochs):
-        order = rng.permutation(n)
-        for i in range(per_epoch):
-            chosen = order[i * batch_size : (i + 1) * batch_size]
-            states, optimizers = step(
-                states, optimizers, inputs[chosen], wanted[chosen]
-            )
-            if progress is not None:
-                jax.block_until_ready(states)  # Steps are only begun so far.
-                progress(epoch * per_epoch + i + 1, steps)
+    chosen_each = batches(n, config.batch_size, config.epochs, config.seed)
+    for done, chosen in enumerate(chosen_each, 1):
+        states, optimizers = step(states, optimizers, inputs[chosen], wanted[chosen])
+        if progress is not None:
+            jax.block_until_ready(states)  # Steps are only begun so far.
+            progress(done, steps)
     return nnx.merge(painter_def, states[0])
 
 

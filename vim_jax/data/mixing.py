@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vim_jax.data.buckets import Bucket, square
+from vim_jax.data.buckets import Bucket
 from vim_jax.data.example import Example
 from vim_jax.data.large import bits_of_large, is_large, plan_large, shuffle_large
 from vim_jax.data.manifest import Sealed, seal
@@ -67,34 +67,6 @@ def mix_pixels(
         scramble_regions=mixer.scramble_regions,
     )
     return np.asarray(mixed), plan
-
-
-def mix_example(
-    example: Example,
-    published_id: str,
-    mixer: VisualMixer,
-    key: SecretKey,
-    *,
-    keep_key: bool,
-    label_names: Sequence[str] | None = None,
-) -> Mixed:
-    """Mixes one image, as `mix_examples` does.
-
-    Raises:
-      TargetError: if the target is out of reach for this image.
-    """
-    (result,) = mix_examples(
-        [example],
-        [published_id],
-        mixer,
-        key,
-        bucket=square(example.image.shape, example.image.dtype),
-        keep_key=keep_key,
-        label_names=label_names,
-    )
-    if isinstance(result, TargetError):
-        raise result
-    return result
 
 
 def mix_examples(

@@ -1,0 +1,236 @@
+"""What an audit looks at."""
+
+import collections
+
+import audited
+import numpy as np
+import pytest
+from audited import KEY, opened, picture, published
+from folders import photograph, photographs, save
+from mixing_by_hand import cells_of
+
+from vim_jax import VisualMixer
+from vim_jax.attacks import audit as audits
+from vim_jax.attacks import cases
+from vim_jax.attacks.cases import from_data
+from vim_jax.data import DataError, folder
+from vim_jax.data.publish import publish
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return audited.digits()
+
+
+def same_regions(case):
+    """Whether mixing kept every region's values, image by image, and moved some."""
+    moved = False
+    for mixed, plain, sizes in zip(
+        case.published, case.originals, case.plans, strict=True
+    ):
+        assert mixed.shape == plain.shape
+        assert mixed.ndim == 3
+        assert sizes.shape == mixed.shape[:2]
+        for cells in cells_of(sizes):
+            if not np.array_equal(np.sort(mixed[cells], 0), np.sort(plain[cells], 0)):
+                return False
+        moved |= bool((mixed != plain).any())
+    return moved
+
+
+# --- Cases from a data set ------------------------------------------------------------
+
+
+def test_a_case_from_data_is_mixed_test_images_and_known_training_images(digits):
+    assert np.shape(digits.published) == np.shape(digits.originals) == (12, 8, 8, 1)
+    assert digits.auxiliary.shape == (40, 8, 8, 1)
+    assert digits.labels.shape == (12,)
+    assert digits.auxiliary_labels.shape == (40,)
+    assert same_regions(digits)
+    assert (np.asarray(digits.plans) == 2).all()
+    both = {x.tobytes() for x in digits.auxiliary} & {
+        x.tobytes() for x in digits.originals
+    }
+    assert not both
+    assert digits.notes == ()
+    assert digits.attribute is None
+    assert len(digits.other) == 0
+
+
+def test_originals_are_among_the_candidates_once(digits):
+    names = collections.Counter(x.tobytes() for x in digits.candidates)
+    assert len(digits.candidates) == 12 + 40
+    assert all(names[x.tobytes()] == 1 for x in digits.originals)
+
+
+def test_each_image_has_its_own_permutation(digits):
+    moves = {
+        (mixed - plain).tobytes()
+        for mixed, plain in zip(digits.published, digits.originals, strict=True)
+    }
+    assert len(moves) == 12
+
+
+def test_equal_cases_have_equal_digests(digits):
+    again = from_data(
+        "embedded:digits", VisualMixer(region_size=2),
+        data_dir=None, images=12, auxiliary=40,
+    )  # fmt: skip
+    np.testing.assert_array_equal(again.published, digits.published)
+    assert again.digest == digits.digest
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"mixer": VisualMixer(region_size=2, channels="joint")},
+        {"images": 11},
+        {"auxiliary": 39},
+    ],
+)
+def test_other_cases_have_other_digests(digits, other):
+    given = {"mixer": VisualMixer(region_size=2), "images": 12, "auxiliary": 40}
+    given |= other
+    case = from_data("embedded:digits", given.pop("mixer"), data_dir=None, **given)
+    assert case.digest != digits.digest
+
+
+def test_targets_out_of_reach_are_approached():
+    case = from_data(
+        "embedded:digits", VisualMixer(target_vfe=1e6),
+        data_dir=None, images=2, auxiliary=2,
+    )  # fmt: skip
+    assert case.mixer.clip
+    assert len(case.published) == 2
+
+
+def test_real_images_have_a_second_attribute_and_others_to_transfer_to(tfds_dir):
+    case = from_data(
+        "cifar10", VisualMixer(region_size=4),
+        data_dir=str(tfds_dir), images=3, auxiliary=4,
+    )  # fmt: skip
+    assert same_regions(case)
+    assert case.attribute is not None
+    assert case.attribute.name == "animal or vehicle"
+    assert case.other[0].shape == (32, 32, 3)
+
+
+# --- Cases from a published folder ----------------------------------------------------
+
+
+@pytest.mark.parametrize("rename", [False, True])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(
+    "mixer",
+    [VisualMixer(region_size=5), VisualMixer(level=0.3)],
+    ids=["uniform", "adaptive"],
+)
+def test_published_images_are_matched_with_their_originals(
+    tmp_path, mixer, mode, rename
+):
+    published(tmp_path, mixer, modes=(mode,), rename=rename)
+    case = opened(tmp_path)
+    assert len(case.published) == 3
+    assert same_regions(case)
+    plain = {picture(mode, seed=i).tobytes() for i in range(3)}
+    assert {x.tobytes() for x in case.originals} == plain
+    assert case.name == "dst"
+    assert case.notes == ()
+    assert case.one_shape
+    assert len(case.whole[0]) == 3
+    if mixer.level is not None:
+        assert len(np.unique(case.plans)) > 1
+
+
+def test_images_of_all_modes_are_matched(tmp_path):
+    modes = ("RGB", "L", "LA", "RGBA", "I;16")
+    published(tmp_path, VisualMixer(region_size=5), modes=modes, count=5)
+    case = opened(tmp_path)
+    assert sorted(x.shape[2] for x in case.published) == [1, 1, 2, 3, 4]
+    assert {x.dtype for x in case.published} == {np.dtype(np.uint8)}
+    assert same_regions(case)
+    assert not case.one_shape
+
+
+def test_images_without_an_original_are_noted(tmp_path):
+    published(tmp_path, VisualMixer(region_size=5))
+    (tmp_path / "src/1.png").unlink()
+    save(tmp_path / "src/unpublished.png", photograph(seed=9))
+    case = opened(tmp_path)
+    assert len(case.published) == 2
+    (note,) = case.notes
+    assert note.startswith("1 published image")
+    assert "no original" in note
+
+
+def test_other_originals_are_refused(tmp_path):
+    published(tmp_path, VisualMixer(region_size=5))
+    for i in range(3):
+        save(tmp_path / f"src/{i}.png", photograph(seed=i + 10))
+    with pytest.raises(DataError, match="give the images that it was made from"):
+        opened(tmp_path)
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
+    photographs(tmp_path / "src")
+    photographs(tmp_path / "dst")
+    with pytest.raises(DataError):
+        opened(tmp_path)
+
+
+def test_fewer_images_are_spread_over_the_set(tmp_path):
+    published(tmp_path, VisualMixer(region_size=5), count=5)
+    case = opened(tmp_path, images=3)
+    wanted = [picture(seed=i).tobytes() for i in (0, 2, 4)]
+    assert [x.tobytes() for x in case.originals] == wanted
+    assert case.notes == ()
+
+
+@pytest.mark.parametrize(
+    "mixer",
+    [VisualMixer(region_size=5), VisualMixer(level=0.3)],
+    ids=["uniform", "adaptive"],
+)
+def test_of_large_images_the_middle_is_judged_without_cutting_a_region(
+    tmp_path, mixer, monkeypatch
+):
+    published(tmp_path, mixer)
+    monkeypatch.setattr(cases, "WINDOW", 12)
+    case = opened(tmp_path)
+    assert all(8 <= min(x.shape[:2]) <= max(x.shape[:2]) <= 12 for x in case.published)
+    assert same_regions(case)
+    assert case.whole[0][0].shape == (16, 24, 3)
+    assert len(case.candidates) == 3
+
+
+def test_the_attacker_gets_windows_of_auxiliary_images(tmp_path):
+    published(tmp_path, VisualMixer(region_size=5))
+    for i in range(3):
+        save(tmp_path / f"more/{i}.png", photograph(seed=20 + i, sides=(30, 30)))
+    save(tmp_path / "more/small.png", photograph(sides=(8, 8)))
+    case = opened(tmp_path, auxiliary=str(tmp_path / "more"))
+    assert case.auxiliary is not None
+    assert case.auxiliary.shape == (6, 16, 24, 3)
+    assert len(case.candidates) == 3 + 6
+    whole = photograph(seed=20, sides=(30, 30))
+    views = np.lib.stride_tricks.sliding_window_view(whole, (16, 24, 3))
+    assert (views.reshape(-1, 16, 24, 3) == case.auxiliary[0]).all((1, 2, 3)).any()
+
+
+def test_auxiliary_images_that_are_too_small_are_refused(tmp_path):
+    published(tmp_path, VisualMixer(region_size=5))
+    save(tmp_path / "more/small.png", photograph(sides=(8, 8)))
+    with pytest.raises(DataError, match="24 x 16 pixels or more"):
+        opened(tmp_path, auxiliary=str(tmp_path / "more"))
+
+
+def test_images_of_several_sizes_train_no_network(tmp_path):
+    photographs(tmp_path / "src")
+    save(tmp_path / "src/small.png", photograph(sides=(8, 8)))
+    publish(folder(tmp_path / "src"), tmp_path / "dst", VisualMixer(region_size=5), KEY)
+    case = opened(tmp_path, auxiliary=str(tmp_path / "src"))
+    assert case.auxiliary is None
+    assert "different sizes" in case.notes[0]
+    attacks, skipped = audits.attacks_on(case, "full")
+    assert {"inversion", "recognition", "key_reuse"} <= set(skipped)
+    assert "inversion" not in {attack.name for attack in attacks}
