@@ -2,9 +2,17 @@
 
 import json
 
+import jax
 import pytest
 
-from experiments import attacks, record
+from experiments import attacks, metric_validity, record
+
+
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    """The attackers' networks use layers that promote dtypes."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @pytest.mark.slow
@@ -33,3 +41,34 @@ def test_results_say_how_they_were_made(tmp_path):
     assert written["seconds"] == 1.3
     assert written["rows"] == [{"a": 1}]
     assert {"commit", "device", "cores", "seed", "versions"} <= set(written)
+
+
+@pytest.mark.slow
+def test_metric_validity_smokes(tmp_path):
+    rows = metric_validity.run("smoke", None, tmp_path)
+    assert [row["family"] for row in rows] == ["none", "shuffling", "noise"]
+    unchanged, *changed = rows
+    assert unchanged["best_ssim"] == pytest.approx(1, abs=1e-6)
+    assert unchanged["level"] == 0
+    assert all(row["best_ssim"] < 1 for row in changed)
+    assert metric_validity.run("smoke", None, tmp_path) == rows
+
+
+def test_correlations_are_of_ranks():
+    rows = [
+        {
+            "family": family, "vfe": x, "level": -x, "gearys_c": x * x,
+            "arrangement_bits": bits, "best_ssim": 10.0**-x, "recognised": x,
+        }
+        for family, x, bits in [
+            ("none", 1, 0.0), ("shuffling", 2, 1.0), ("shuffling", 3, 2.0),
+            ("noise", 4, None),
+        ]
+    ]  # fmt: skip
+    found = {
+        (row["scope"], row["metric"], row["outcome"]): (row["rho"], row["ways"])
+        for row in metric_validity.correlations(rows)
+    }
+    assert found["all ways", "vfe", "best_ssim"] == (-1, 4)
+    assert found["all ways", "level", "best_ssim"] == (1, 4)
+    assert found["shuffles", "arrangement_bits", "recognised"] == (1, 3)

@@ -88,16 +88,7 @@ def run(
     """
 
     def learn(inputs, wanted, progress):
-        return fit(
-            new_network(inputs, wanted, config),
-            _loss,
-            {"inputs": inputs, "wanted": wanted},
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            seed=config.seed,
-            progress=progress,
-        )
+        return trained(inputs, wanted, config, progress)
 
     return invert(
         published,
@@ -107,6 +98,32 @@ def run(
         learn,
         name="learned inversion",
         transfer=transfer,
+        progress=progress,
+    )
+
+
+def trained(
+    inputs: Float32[np.ndarray, "m h w k"],
+    wanted: UInt8[np.ndarray, "m h w c"],
+    config: Config,
+    progress: Progress | None = None,
+) -> UNet:
+    """Returns a network that restores images from what is left of them.
+
+    Args:
+      inputs: what is left, 0 to 1; its second `c` channels are a guide to add to.
+      wanted: the images.
+      config: the network and its training.
+      progress: called with the steps done and the steps to do.
+    """
+    return fit(
+        new_network(inputs, wanted, config),
+        _loss,
+        {"inputs": inputs, "wanted": wanted},
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        seed=config.seed,
         progress=progress,
     )
 
@@ -145,8 +162,7 @@ def invert(
         return learn(features(mixed, plans, mixer), originals, progress)
 
     def restored(model: UNet, mixed: Images, plans: Plans) -> list[np.ndarray]:
-        pictures = apply(model, features(mixed, plans, mixer), batch_size=64)
-        return [as_picture(picture * 255) for picture in pictures]
+        return pictures_of(model, features(mixed, plans, mixer))
 
     few = auxiliary[: config.control_images]
     easy = learnt(*mixed_like(mixer, few, size), few)
@@ -169,6 +185,13 @@ def invert(
         moved = restored(model, *mixed_by(mixer, transfer, config.seed + 1))
         found += scores(f"{name}, other kind of image", moved, transfer)
     return Outcome(found, pictures)
+
+
+def pictures_of(
+    model: UNet, inputs: Float32[np.ndarray, "n h w k"]
+) -> list[UInt8[np.ndarray, "h w c"]]:
+    """Returns the images that a trained network restores."""
+    return [as_picture(x * 255) for x in apply(model, inputs, batch_size=64)]
 
 
 def _loss(model: UNet, batch) -> jax.Array:

@@ -135,34 +135,34 @@ def run(
     if config.flip:
         auxiliary = np.concatenate([auxiliary, auxiliary[:, :, ::-1]])
         labels = np.concatenate([labels, labels])
-    plain = _trained(_as_input(auxiliary), labels, classes, config, progress)
+    plain = trained(_as_input(auxiliary), labels, classes, config, progress)
     mixed, mixed_plans = mixed_by(mixer, auxiliary, config.seed)
     seen = features(mixed, mixed_plans, mixer)
-    adapted = _trained(seen, labels, classes, config, progress)
+    adapted = trained(seen, labels, classes, config, progress)
     thumbnails = np.stack(
         [
             thumbnail.enlarged(*pair, mixer.channels)
             for pair in zip(published, plans, strict=True)
         ]
     )
-    control = _probabilities(plain, _as_input(np.stack(list(truth.originals))))
+    control = probabilities(plain, _as_input(np.stack(list(truth.originals))))
     labelled: tuple[Known, ...] = ("labelled auxiliary images",)
     everything: tuple[Known, ...] = ("plan", "algorithm", *labelled)
     tried = [
         (
             "recognition, plain-trained",
             labelled,
-            _probabilities(plain, _as_input(np.stack(list(published)))),
+            probabilities(plain, _as_input(np.stack(list(published)))),
         ),
         (
             "recognition of thumbnails, plain-trained",
             ("plan", *labelled),
-            _probabilities(plain, np.clip(thumbnails / 255, 0, 1)),
+            probabilities(plain, np.clip(thumbnails / 255, 0, 1)),
         ),
         (
             "recognition, adapted",
             everything,
-            _probabilities(adapted, features(published, plans, mixer)),
+            probabilities(adapted, features(published, plans, mixer)),
         ),
     ]
     tasks = [("label", np.eye(classes, dtype=np.float32), truth.labels)]
@@ -183,7 +183,22 @@ def _as_input(images: np.ndarray) -> Float[np.ndarray, "n h w c"]:
     return images.astype(np.float32) / np.float32(255)
 
 
-def _trained(inputs, labels, classes: int, config: Config, progress) -> ResNet:
+def trained(
+    inputs: Float[np.ndarray, "m h w k"],
+    labels: Int[np.ndarray, " m"],
+    classes: int,
+    config: Config,
+    progress: Progress | None = None,
+) -> ResNet:
+    """Returns a classifier.
+
+    Args:
+      inputs: what it sees, 0 to 1.
+      labels: 0 to `classes - 1`.
+      classes: how many there are.
+      config: the network and its training.
+      progress: called with the steps done and the steps to do.
+    """
     _, h, w, channels = inputs.shape
     shape = ResNetConfig(
         num_classes=classes,
@@ -210,7 +225,8 @@ def _loss(model: ResNet, batch) -> jax.Array:
     ).mean()
 
 
-def _probabilities(model: ResNet, inputs: np.ndarray) -> Float[np.ndarray, "n k"]:
+def probabilities(model: ResNet, inputs: np.ndarray) -> Float[np.ndarray, "n k"]:
+    """Returns what a classifier thinks of each input."""
     logits = apply(model, inputs.astype(np.float32))
     return np.asarray(jax.nn.softmax(jnp.asarray(logits)))
 
