@@ -29,6 +29,9 @@ def plan(kind, shape):
 @pytest.mark.parametrize(
     ("kind", "channels", "scramble"),
     [
+        (16, "independent", False),
+        (2, "joint", False),
+        (64, "mixed", True),
         ("quadtree", "independent", False),
         ("quadtree", "mixed", True),
         ("quadtree", "joint", True),
@@ -43,12 +46,15 @@ def test_batches_are_shuffled_as_each_image(kind, channels, scramble):
     keys = [KEY.for_image(str(i), image) for i, image in enumerate(images)]
     bucket = Bucket(136, 208, 3, np.dtype(np.uint8), images=4)
     options = {"channels": channels, "scramble_regions": scramble}
-    mixed = shuffle_images(images, sizes, keys, bucket, **options)
+    uniform = isinstance(kind, int)
+    mixed = shuffle_images(images, sizes, keys, bucket, **options, uniform=uniform)
     for image, size, key, found in zip(images, sizes, keys, mixed, strict=True):
         regions = vim_jax.RegionPlan(jnp.asarray(size))
         alone = vim_jax.shuffle(key, image, regions, **options)
         np.testing.assert_array_equal(found, alone)
-    restored = shuffle_images(mixed, sizes, keys, bucket, **options, inverse=True)
+    restored = shuffle_images(
+        mixed, sizes, keys, bucket, **options, uniform=uniform, inverse=True
+    )
     for image, found in zip(images, restored, strict=True):
         np.testing.assert_array_equal(found, image)
 

@@ -115,6 +115,7 @@ def shuffle_large(
     nonce: np.ndarray,
     *,
     channels: Channels,
+    uniform: bool = False,
     inverse: bool = False,
 ) -> np.ndarray:
     """Returns an image `h w c` shuffled, as by its image key.
@@ -125,6 +126,7 @@ def shuffle_large(
       key: the secret key.
       nonce: the number of the image's key.
       channels: see `shuffle`.
+      uniform: see `shuffle_images`.
       inverse: whether to undo it.
     """
     mixed, side = np.empty_like(image), _side(size)
@@ -137,6 +139,7 @@ def shuffle_large(
             _tile_bucket(image, side),
             channels=channels,
             scramble_regions=False,
+            uniform=uniform,
             inverse=inverse,
         )
     return mixed

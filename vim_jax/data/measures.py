@@ -4,6 +4,9 @@ The functions of `vim_jax.vfe` would be compiled anew for every image shape. Sum
 integers, and so the same in any order.
 """
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 from vim_jax._types import Channels
@@ -53,15 +56,12 @@ def expected_vfe(
       channels: see `shuffle`.
       scramble_regions: see `shuffle`.
     """
-    h, w, c = image.shape
-    region, height, width = _regions(size)
+    _, w, c = image.shape
+    height, width, sums, borders = _regions(size)
     cells = height * width
-    n, sums, squares = cells[:, None], [], []
-    for channel in image.reshape(h * w, c).T.astype(np.float64):
-        sums.append(np.bincount(region.reshape(-1), channel))
-        squares.append(np.bincount(region.reshape(-1), channel * channel))
-    mean = np.stack(sums, axis=1) / n
-    deviations = np.stack(squares, axis=1) - n * mean**2
+    n, values = cells[:, None], image.astype(np.float64)
+    mean = sums(values) / n
+    deviations = sums(values * values) - n * mean**2
     if channels == "mixed":
         pooled = mean.mean(1, keepdims=True)
         spread = (deviations + n * (mean - pooled) ** 2).sum(1, keepdims=True)
@@ -86,30 +86,92 @@ def expected_vfe(
     within = 2 * (spread + between * members / np.maximum(members - 1, 1))
 
     energy = ((2 * cells - height - width)[:, None] * inside).sum()
-    for a, b in ((region[1:], region[:-1]), (region[:, 1:], region[:, :-1])):
-        apart = a != b
-        a, b = kinds[a[apart]], kinds[b[apart]]
+    for a, b, pairs in borders:
+        a, b = kinds[a], kinds[b]
         across = spread[a] + between[a] + spread[b] + between[b]
         across += (centre[a] - centre[b]) ** 2
-        energy += np.where((a == b)[:, None], within[a], across).sum()
+        across = np.where((a == b)[:, None], within[a], across)
+        energy += (pairs[:, None] * across).sum()
     return float(energy) * _unit(image) ** 2 / image.size
 
 
 def regions_in(size: np.ndarray) -> int:
     """Returns the number of regions of a plan with sizes int32 `h w`."""
-    h, w = size.shape
-    y, x = np.indices((h, w), sparse=True)
-    return int(np.count_nonzero((y % size == 0) & (x % size == 0)))
+    return sum(
+        int(np.count_nonzero(size[::s, ::s] == s))
+        for s in np.flatnonzero(np.bincount(size.reshape(-1))).tolist()
+    )
 
 
-def _regions(size: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the number of each pixel's region, and the regions' sides in pixels."""
+class _Regions(NamedTuple):
+    """The regions of a plan, numbered.
+
+    Attributes:
+      height: of each, in pixels.
+      width: of each, in pixels.
+      sums: from `h w c` to the sums over each region, `regions c`.
+      borders: numbers of regions side by side, and how many pairs of pixels face each
+        other across their border.
+    """
+
+    height: np.ndarray
+    width: np.ndarray
+    sums: Callable[[np.ndarray], np.ndarray]
+    borders: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def _regions(size: np.ndarray) -> _Regions:
+    """Returns the regions of a plan with sizes int32 `h w`."""
+    first = int(size[0, 0])
+    return _grid(size.shape, first) if (size == first).all() else _any(size)
+
+
+def _grid(shape: tuple[int, int], size: int) -> _Regions:
+    """Returns regions of one size: many times faster than any."""
+    tops, lefts = (np.arange(0, side, size) for side in shape)
+    heights, widths = (
+        np.diff(starts, append=side)
+        for starts, side in zip((tops, lefts), shape, strict=True)
+    )
+    number = np.arange(tops.size * lefts.size).reshape(tops.size, lefts.size)
+    height, width = np.broadcast_arrays(heights[:, None], widths)
+
+    def sums(values):
+        rows = np.add.reduceat(values, tops, axis=0)
+        return np.add.reduceat(rows, lefts, axis=1).reshape(number.size, -1)
+
+    def border(a, b, pairs):
+        return a.reshape(-1), b.reshape(-1), pairs.reshape(-1)
+
+    return _Regions(
+        height.reshape(-1),
+        width.reshape(-1),
+        sums,
+        [
+            border(number[1:], number[:-1], width[1:]),
+            border(number[:, 1:], number[:, :-1], height[:, 1:]),
+        ],
+    )
+
+
+def _any(size: np.ndarray) -> _Regions:
+    """Returns regions of several sizes."""
     h, w = size.shape
     y, x = np.indices((h, w), sparse=True)
     top, left = y // size * size, x // size * size
     first = (top == y) & (left == x)
-    number = np.cumsum(first).reshape(h, w) - 1
+    number = (np.cumsum(first).reshape(h, w) - 1)[top, left]
     side = size[first]
     height = np.minimum(side, h - np.broadcast_to(top, (h, w))[first])
     width = np.minimum(side, w - np.broadcast_to(left, (h, w))[first])
-    return number[top, left], height, width
+
+    def sums(values):
+        flat = number.reshape(-1)
+        channels = values.reshape(h * w, -1).T
+        return np.stack([np.bincount(flat, channel) for channel in channels], axis=1)
+
+    borders = []
+    for a, b in ((number[1:], number[:-1]), (number[:, 1:], number[:, :-1])):
+        apart = a != b
+        borders.append((a[apart], b[apart], np.ones(np.count_nonzero(apart))))
+    return _Regions(height, width, sums, borders)

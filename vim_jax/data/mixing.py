@@ -156,9 +156,12 @@ def _shuffled(
     bucket: Bucket,
     mixer: VisualMixer,
 ) -> list[np.ndarray]:
+    uniform = mixer.region_size is not None
     if is_large(images[0], mixer.scramble_regions):
         return [
-            shuffle_large(image, plan.size, key, nonce, channels=mixer.channels)
+            shuffle_large(
+                image, plan.size, key, nonce, channels=mixer.channels, uniform=uniform
+            )
             for image, plan, nonce in zip(images, plans, nonces, strict=True)
         ]
     return shuffle_images(
@@ -171,6 +174,7 @@ def _shuffled(
         bucket,
         channels=mixer.channels,
         scramble_regions=mixer.scramble_regions,
+        uniform=uniform,
     )
 
 
@@ -223,17 +227,23 @@ def restore_image(
     Args:
       mixed: the published pixels, in the original mode.
       sealed: the image's sealed record.
-      settings: "channels" and "scramble_regions" of the manifest's settings.
+      settings: the manifest's settings.
       key: the secret key.
       bucket: a shape that the image fits into.
     """
     if mixed.shape[:2] != sealed.size.shape:
         return None
     cells = _with_channels(mixed)
-    channels = settings["channels"]
+    channels, uniform = settings["channels"], settings["region_size"] is not None
     if is_large(cells, settings["scramble_regions"]):
         restored = shuffle_large(
-            cells, sealed.size, key, sealed.nonce, channels=channels, inverse=True
+            cells,
+            sealed.size,
+            key,
+            sealed.nonce,
+            channels=channels,
+            uniform=uniform,
+            inverse=True,
         )
     else:
         (restored,) = shuffle_images(
@@ -243,6 +253,7 @@ def restore_image(
             bucket,
             channels=channels,
             scramble_regions=settings["scramble_regions"],
+            uniform=uniform,
             inverse=True,
         )
     restored = restored.reshape(mixed.shape)

@@ -2,8 +2,10 @@
 
 No region reaches over the edge of a tile whose side all region sizes divide. So images
 are cut into such tiles, which are shuffled in batches, whatever images they are from.
-An image with too large regions stays in one piece and is padded to the shape of its
-bucket. Regions trade places on the host.
+Squares with sides of powers of two have a program that is many times as fast as that
+for any regions. So where the edges of an image cut off some of them, only these are
+left to the other, in tiles of their own. An image with too large regions stays in one
+piece and is padded to the shape of its bucket. Regions trade places on the host.
 """
 
 import dataclasses
@@ -24,8 +26,10 @@ from vim_jax.regions import Bounds
 from vim_jax.shuffling import shuffle_padded
 
 _TILE = 64  # Least side of a tile, in pixels.
+_CUT_TILE = 16  # The same, of a tile for regions that are cut off.
 _LARGEST_TILE = 512
 _BATCH_PIXELS = 1 << 16
+_CUT_BATCH_PIXELS = 1 << 13  # Of an image, there is little to fill a batch with.
 
 
 class _Words:
@@ -85,6 +89,7 @@ def shuffle_images(
     *,
     channels: Channels,
     scramble_regions: bool,
+    uniform: bool = False,
     inverse: bool = False,
 ) -> list[np.ndarray]:
     """Shuffles images as `shuffle` does.
@@ -96,6 +101,8 @@ def shuffle_images(
       bucket: a shape that they all fit into.
       channels: see `shuffle`.
       scramble_regions: see `shuffle`.
+      uniform: whether all plans have the same size throughout, which is worth programs
+        of their own.
       inverse: whether to undo it.
 
     Returns:
@@ -108,15 +115,12 @@ def shuffle_images(
         if scramble_regions and inverse:
             image = _exchanged(image, size, words, inverse=True)
         piece = _Piece(image, size, words, target)
-        side = _tile_side(size)
-        pieces = [(piece, bucket, False)] if side is None else _tiles(piece, side)
-        for part, its_bucket, squares in pieces:
-            largest = max(its_bucket.height, its_bucket.width)
-            bounds = Bounds(largest, largest, smallest=1, squares=squares)
+        for part, its_bucket, bounds in _pieces(piece, bucket, uniform):
             program = _Program(its_bucket, bounds, channels, inverse)
             work.setdefault(program, []).append(part)
-    for program, pieces in work.items():
-        count = program.bucket.images
+    # Squares first: what is cut off, they leave as it was.
+    for program in sorted(work, key=lambda program: not program.bounds.squares):
+        pieces, count = work[program], program.bucket.images
         for start in range(0, len(pieces), count):
             _shuffle_batch(program, pieces[start : start + count])
     if not scramble_regions or inverse:
@@ -152,31 +156,71 @@ def _exchanged(
     return exchanged
 
 
-def _tile_side(size: np.ndarray) -> int | None:
-    """Returns the side of tiles that cut no region, or None if they are too large."""
-    step = math.lcm(*np.flatnonzero(np.bincount(size.reshape(-1))).tolist())
+def _pieces(
+    piece: _Piece, bucket: Bucket, uniform: bool
+) -> Iterator[tuple[_Piece, Bucket, Bounds]]:
+    """Yields the pieces of an image, their buckets, and the bounds of their regions."""
+    step = math.lcm(*np.flatnonzero(np.bincount(piece.size.reshape(-1))).tolist())
     side = step * max(1, _TILE // step)
-    return side if side <= _LARGEST_TILE else None
+    if side > _LARGEST_TILE:
+        largest = max(bucket.height, bucket.width)
+        yield piece, bucket, Bounds(largest, largest, smallest=1, squares=False)
+    elif side & (side - 1):
+        for tile, its_bucket in _tiles(piece, side, _BATCH_PIXELS):
+            yield tile, its_bucket, Bounds(side, side, smallest=1, squares=False)
+    else:
+        cut_off = _cut_off(piece.size)
+        # In pixels of their own, cells stay where they are.
+        squares = piece._replace(size=np.where(cut_off, 1, piece.size))
+        largest, smallest = (step, step) if uniform else (side, 1)
+        for tile, its_bucket in _tiles(squares, side, _BATCH_PIXELS):
+            yield tile, its_bucket, Bounds(largest, largest, smallest, squares=True)
+        yield from _cut_off_tiles(piece, cut_off)
 
 
-def _tiles(piece: _Piece, side: int) -> Iterator[tuple[_Piece, Bucket, bool]]:
-    """Yields tiles, their bucket, and whether all regions are squares of 2**n."""
+def _cut_off(size: np.ndarray) -> np.ndarray:
+    """Returns whether pixels belong to regions that the edges of the image cut off."""
+    h, w = size.shape
+    found = np.zeros((h, w), bool)
+    for s in np.unique(np.concatenate([size[-1], size[:, -1]])):
+        bottom, right = np.s_[h // s * s :], np.s_[:, w // s * s :]
+        found[bottom] |= size[bottom] == s
+        found[right] |= size[right] == s
+    return found
+
+
+def _cut_off_tiles(
+    piece: _Piece, cut_off: np.ndarray
+) -> Iterator[tuple[_Piece, Bucket, Bounds]]:
+    """Yields tiles of the regions that are cut off, which read what is mixed so far."""
+    side_of = np.maximum(piece.size, _CUT_TILE)
+    for side in np.unique(side_of[cut_off]).tolist():
+        here = cut_off & (side_of == side)
+        ours = piece._replace(image=piece.mixed, size=np.where(here, piece.size, 1))
+        bounds = Bounds(side, side, smallest=1, squares=False)
+        for tile, bucket in _tiles(ours, side, _CUT_BATCH_PIXELS):
+            if tile.size.max() > 1:
+                yield tile, bucket, bounds
+
+
+def _tiles(
+    piece: _Piece, side: int, batch_pixels: int
+) -> Iterator[tuple[_Piece, Bucket]]:
+    """Yields tiles and their bucket."""
     h, w, c = piece.image.shape
-    images = max(1, _BATCH_PIXELS // side**2)
+    images = max(1, batch_pixels // side**2)
     bucket = square((side, side, c), piece.image.dtype)
     bucket = dataclasses.replace(bucket, images=images)
-    power = side & (side - 1) == 0
     for top in range(0, h, side):
         for left in range(0, w, side):
             place = (slice(top, top + side), slice(left, left + side))
-            whole = top + side <= h and left + side <= w
             tile = _Piece(
                 piece.image[place],
                 piece.size[place],
                 piece.words[place],
                 piece.mixed[place],
             )
-            yield tile, bucket, power and whole
+            yield tile, bucket
 
 
 def _words(key: ImageKey, shape: tuple[int, ...], channels: Channels) -> _Words:
