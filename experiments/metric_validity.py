@@ -13,7 +13,7 @@ on such images). A metric of privacy must fall or rise with these: Spearman's ra
 correlation, over all ways and over shuffles alone, says how nearly it does. A perfect
 metric has -1; one that says nothing, 0.
 
-`cpu` takes about 40 minutes on two cores. Expect a strong correlation over shuffles of
+`cpu` takes about 20 minutes on two cores. Expect a strong correlation over shuffles of
 regions in place, and none or the wrong sign over all ways: noise, contrast and
 brightness raise VFE and hide little.
 """
@@ -145,7 +145,7 @@ PRESETS: Mapping[Name, Preset] = {
     "smoke": Preset(
         "embedded:digits", 20, 64, 1, 4, ("unchanged", "size 2", "noise 10")
     ),
-    "cpu": Preset("cifar10", 500, 3000, 6, 16),
+    "cpu": Preset("cifar10", 300, 2000, 6, 16),
     "gpu": Preset("cifar10", 2000, 45_000, 20, 32),
 }
 

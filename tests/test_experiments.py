@@ -5,7 +5,7 @@ import json
 import jax
 import pytest
 
-from experiments import attacks, metric_validity, record
+from experiments import attacks, gan_samples, metric_validity, record
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +72,15 @@ def test_correlations_are_of_ranks():
     assert found["all ways", "vfe", "best_ssim"] == (-1, 4)
     assert found["all ways", "level", "best_ssim"] == (1, 4)
     assert found["shuffles", "arrangement_bits", "recognised"] == (1, 3)
+
+
+@pytest.mark.slow
+def test_gan_samples_smoke(tmp_path):
+    rows, shown = gan_samples.run("smoke", None)
+    assert [row["way"] for row in rows] == ["plain", "size 2"] == list(shown)
+    for row in rows:
+        found = row["known_again"]
+        assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+    assert rows[0]["published_known"]["value"] > rows[1]["published_known"]["value"]
+    gan_samples.plot(shown, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000

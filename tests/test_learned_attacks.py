@@ -10,7 +10,13 @@ from flax import nnx
 from mixing_by_hand import mixed_by_hand
 
 from vim_jax import VisualMixer
-from vim_jax.attacks import gan_inversion, inversion, recognition, thumbnail
+from vim_jax.attacks import (
+    gan_inversion,
+    gan_samples,
+    inversion,
+    recognition,
+    thumbnail,
+)
 from vim_jax.attacks.features import features
 from vim_jax.attacks.fitting import apply, fit
 from vim_jax.attacks.protocol import Knowledge, Truth
@@ -449,3 +455,22 @@ def test_real_sets_have_the_labels_of_their_second_attributes(tfds_dir):
     for name in recognition.SECOND_ATTRIBUTES:
         data = train_test_arrays(name, data_dir=tfds_dir, limit=1)
         assert recognition.second_attribute(name, data.label_names) is not None
+
+
+def test_gan_samples_are_of_the_wanted_labels():
+    """Black and white images: each is a label, so a label is all there is to learn."""
+    labels = np.resize(np.arange(2), 256)
+    images = np.broadcast_to((labels * 255).astype(np.uint8), (1, 8, 8, 256)).T
+    config = gan_samples.Config(
+        width=8, latent=4, epochs=40, batch_size=32, learning_rate=2e-3
+    )
+    wanted = np.array([0, 1, 1, 0])
+    found = gan_samples.samples(images, labels, wanted, config)
+    assert [picture.shape for picture in found] == [(8, 8, 1)] * 4
+    assert [picture.mean() > 127 for picture in found] == [False, True, True, False]
+
+
+def test_gan_samples_take_sides_that_can_be_halved_twice():
+    images, labels = np.zeros((4, 6, 8, 1), np.uint8), np.zeros(4, int)
+    with pytest.raises(ValueError, match="8 x 6 pixels: give sides that 4 divides"):
+        gan_samples.samples(images, labels, labels, gan_samples.Config())

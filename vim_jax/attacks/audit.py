@@ -23,6 +23,7 @@ from vim_jax.attacks import (
     gan_inversion,
     inversion,
     jigsaw,
+    jigsaw_net,
     key_reuse,
     linkage,
     membership,
@@ -116,7 +117,7 @@ def attacks_on(
     add(multiset, multiset.Config())
     add(linkage, linkage.Config())
     if case.mixer.scramble_regions and case.mixer.region_size == "entire":
-        skipped["jigsaw"] = "each image is a single region"
+        skipped["jigsaw"] = skipped["jigsaw_net"] = "each image is a single region"
     else:
         add(jigsaw, jigsaw.Config())
     whole, originals, plans = case.whole
@@ -135,8 +136,11 @@ def attacks_on(
         for module in (inversion, gan_inversion):
             other = _or_none(case.other)
             add(module, module.Config(), transfer=other, progress=None)
+        if "jigsaw" not in skipped:
+            add(jigsaw_net, jigsaw_net.Config(), progress=None)
     else:
-        skipped |= {"inversion": why, "gan_inversion": why}
+        learnt = ("inversion", "gan_inversion", "jigsaw_net")
+        skipped |= dict.fromkeys(learnt, why)
     if why is None and (case.labels is None or case.auxiliary_labels is None):
         why = "the images have no labels"
     if why is None:

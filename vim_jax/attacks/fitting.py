@@ -96,18 +96,34 @@ def apply(
     model: nnx.Module, inputs: np.ndarray, *, batch_size: int = 256, **options: Any
 ) -> np.ndarray:
     """Returns what a model makes of many inputs, `n ...`, batch by batch."""
+    return compiled(model, batch_size=batch_size, **options)(inputs)
+
+
+def compiled(
+    model: nnx.Module, *, batch_size: int = 256, **options: Any
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function that does what `apply` does, again and again.
+
+    Args:
+      model: as it is now.
+      batch_size: inputs at a time.
+      **options: passed to the model.
+    """
     graphdef, state = nnx.split(model)
 
     @jax.jit
     def run(state, batch):
         return nnx.merge(graphdef, state)(batch, **options)  # pyright: ignore
 
-    n = len(inputs)
-    batch_size = min(batch_size, n)
-    # The last batch reaches back, so that all have one shape.
-    starts = [min(start, n - batch_size) for start in range(0, n, batch_size)]
-    parts = [np.asarray(run(state, inputs[s : s + batch_size])) for s in starts]
-    out = np.empty((n, *parts[0].shape[1:]), parts[0].dtype)
-    for start, part in zip(starts, parts, strict=True):
-        out[start : start + batch_size] = part
-    return out
+    def apply_to(inputs):
+        n = len(inputs)
+        size = min(batch_size, n)
+        # The last batch reaches back, so that all have one shape.
+        starts = [min(start, n - size) for start in range(0, n, size)]
+        parts = [np.asarray(run(state, inputs[s : s + size])) for s in starts]
+        out = np.empty((n, *parts[0].shape[1:]), parts[0].dtype)
+        for start, part in zip(starts, parts, strict=True):
+            out[start : start + size] = part
+        return out
+
+    return apply_to

@@ -13,15 +13,13 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
 from vim_jax.attacks import inversion
-from vim_jax.attacks.fitting import batches
+from vim_jax.attacks.duel import duel
 from vim_jax.attacks.inversion import Progress, invert, new_network
 from vim_jax.attacks.protocol import Images, Knowledge, Outcome, Truth
-from vim_jax.attacks.unet import UNet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +48,26 @@ def run(
     """Trains on auxiliary images, attacks the published; see `inversion.run`."""
 
     def learn(inputs, wanted, progress):
-        return _duel(inputs, wanted, config, progress)
+        return duel(
+            new_network(inputs, wanted, config),
+            Critic(
+                inputs.shape[-1] + wanted.shape[-1],
+                config.critic_width,
+                rngs=nnx.Rngs(config.seed + 1),
+            ),
+            {"inputs": inputs, "wanted": wanted},
+            real=_real,
+            paint=lambda painter, batch, key: painter(batch["inputs"]),
+            judge=_judge,
+            distance=lambda batch, painted: (
+                config.distance_weight * jnp.abs(painted - _real(batch)).mean()
+            ),
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            seed=config.seed,
+            progress=progress,
+        )
 
     return invert(
         published,
@@ -64,60 +81,12 @@ def run(
     )
 
 
-def _duel(inputs, wanted, config: Config, progress: Progress | None) -> UNet:
-    """Returns the restoring network, trained in turns with its critic."""
-    painter = new_network(inputs, wanted, config)
-    critic = Critic(
-        inputs.shape[-1] + wanted.shape[-1],
-        config.critic_width,
-        rngs=nnx.Rngs(config.seed + 1),
-    )
-    n = len(inputs)
-    steps = config.epochs * (n // min(config.batch_size, n))
-    rate = optax.cosine_decay_schedule(config.learning_rate, max(1, steps))
-    # Little momentum: the opponent changes while it lasts.
-    optimizer = optax.adam(rate, b1=0.5)
-    painter_def, painter_state = nnx.split(painter)
-    critic_def, critic_state = nnx.split(critic)
-    states = (painter_state, critic_state)
-    optimizers = tuple(map(optimizer.init, states))
+def _real(batch) -> jax.Array:
+    return batch["wanted"].astype(jnp.float32) / 255
 
-    def judge(critic_state, x, pictures):
-        return nnx.merge(critic_def, critic_state)(jnp.concatenate([x, pictures], -1))
 
-    def critic_loss(critic_state, x, real, painted):
-        right, wrong = (judge(critic_state, x, y) for y in (real, painted))
-        return jax.nn.relu(1 - right).mean() + jax.nn.relu(1 + wrong).mean()
-
-    def painter_loss(painter_state, critic_state, x, real):
-        painted = nnx.merge(painter_def, painter_state)(x)
-        distance = jnp.abs(painted - real).mean()
-        return (
-            config.distance_weight * distance - judge(critic_state, x, painted).mean()
-        )
-
-    def update(grads, opt_state, state):
-        updates, opt_state = optimizer.update(grads, opt_state, state)
-        return optax.apply_updates(state, updates), opt_state
-
-    @jax.jit
-    def step(states, optimizers, x, wanted):
-        painter_state, critic_state = states
-        real = wanted.astype(jnp.float32) / 255
-        painted = nnx.merge(painter_def, painter_state)(x)
-        grads = jax.grad(critic_loss)(critic_state, x, real, painted)
-        critic_state, critic_optimizer = update(grads, optimizers[1], critic_state)
-        grads = jax.grad(painter_loss)(painter_state, critic_state, x, real)
-        painter_state, painter_optimizer = update(grads, optimizers[0], painter_state)
-        return (painter_state, critic_state), (painter_optimizer, critic_optimizer)
-
-    chosen_each = batches(n, config.batch_size, config.epochs, config.seed)
-    for done, chosen in enumerate(chosen_each, 1):
-        states, optimizers = step(states, optimizers, inputs[chosen], wanted[chosen])
-        if progress is not None:
-            jax.block_until_ready(states)  # Steps are only begun so far.
-            progress(done, steps)
-    return nnx.merge(painter_def, states[0])
+def _judge(critic, batch, pictures) -> jax.Array:
+    return critic(jnp.concatenate([batch["inputs"], pictures], -1))
 
 
 class Critic(nnx.Module):

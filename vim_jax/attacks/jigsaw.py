@@ -9,11 +9,19 @@ from vim_jax.attacks.protocol import (
     Control,
     Images,
     Knowledge,
+    Known,
     Outcome,
     Truth,
     score,
 )
-from vim_jax.attacks.puzzle import cut, metrics, neighbours, solve
+from vim_jax.attacks.puzzle import (
+    Compatibility,
+    compatibility,
+    cut,
+    metrics,
+    neighbours,
+    solve,
+)
 from vim_jax.regions import regions_of
 
 _PHOTOGRAPH = 96
@@ -61,6 +69,30 @@ def run(
         differ, if an original is not what was published, or if regions are scrambled
         and no image has two of the same size side by side.
     """
+    return assemble(
+        published,
+        knowledge,
+        truth,
+        config,
+        name="jigsaw",
+        knows=("plan", "algorithm"),
+        costs_of=compatibility,
+        control_costs_of=compatibility,
+    )
+
+
+def assemble(
+    published: Images,
+    knowledge: Knowledge,
+    truth: Truth,
+    config: Config,
+    *,
+    name: str,
+    knows: tuple[Known, ...],
+    costs_of: Compatibility,
+    control_costs_of: Compatibility,
+) -> Outcome:
+    """Runs `run`, whatever tells how well pieces fit, in the attack and its control."""
     mixer, plans = knowledge.mixer, knowledge.plans
     if mixer is None or plans is None:
         raise ValueError("knowledge has no plans or no mixer, which this attack takes")
@@ -75,12 +107,18 @@ def run(
     for i in range(min(config.images, len(published))):
         size = np.asarray(plans[i])
         pictures[i], result = attack(
-            rng, published[i], truth.originals[i], size, mixer.channels, config
+            rng,
+            published[i],
+            truth.originals[i],
+            size,
+            mixer.channels,
+            config,
+            costs_of,
         )
         found.extend([] if result is None else [result])
     if not found:
         raise ValueError("no image has two regions of one size side by side to place")
-    control = _control(rng, truth.originals[: config.images], config)
+    control = _control(rng, truth.originals[: config.images], config, control_costs_of)
     # `images metrics`: of the attack, and of chance.
     reached, by_chance = (np.asarray(rows) for rows in zip(*found, strict=True))
     labels = (
@@ -93,8 +131,8 @@ def run(
     scores = [
         score(
             intervals.mean(reached[:, k]),
-            name="jigsaw",
-            knowledge=("plan", "algorithm"),
+            name=name,
+            knowledge=knows,
             metric=label,
             chance=float(by_chance[:, k].mean()),
             control=control,
@@ -104,9 +142,9 @@ def run(
     return Outcome(tuple(scores), pictures)
 
 
-def _place_regions(rng, image, original, size, channels, config: Config):
+def _place_regions(rng, image, original, size, channels, config: Config, costs_of):
     """Returns the picture, and the accuracies with those of chance; or None."""
-    side, frame = _commonest(size)
+    side, frame = commonest(size)
     pieces, wanted = cut(image, side)[frame], cut(original, side)[frame]
     numbers = _numbers([_multiset(p, channels) for p in (*pieces, *wanted)])
     mine, right = np.split(numbers, 2)
@@ -119,7 +157,14 @@ def _place_regions(rng, image, original, size, channels, config: Config):
     order = np.arange(len(pieces))
     if len(pieces) <= config.most_pieces:
         rows, columns = frame.shape
-        order = solve(pieces, rows, columns, rounds=config.rounds, frame=frame)[frame]
+        order = solve(
+            pieces,
+            rows,
+            columns,
+            rounds=config.rounds,
+            frame=frame,
+            costs_of=costs_of,
+        )[frame]
 
     def accuracy(order):
         placed = answer.copy()
@@ -134,7 +179,7 @@ def _place_regions(rng, image, original, size, channels, config: Config):
     return picture, (accuracy(order), np.mean(draws, axis=0))
 
 
-def _commonest(size: np.ndarray) -> tuple[int, np.ndarray]:
+def commonest(size: np.ndarray) -> tuple[int, np.ndarray]:
     """Returns the size of most full regions, and where on its grid they are."""
     frames = []
     for side in np.unique(size).tolist():
@@ -154,7 +199,7 @@ def _numbers(names: list[bytes]) -> np.ndarray:
     return np.array([known.setdefault(name, len(known)) for name in names])
 
 
-def _place_pixels(rng, image, original, size, channels, config: Config):
+def _place_pixels(rng, image, original, size, channels, config: Config, costs_of):
     """Returns the picture, and the share of pixels in place with that of chance."""
     regions = regions_of(size)
     top, left, height, width = (np.asarray(part).ravel() for part in regions)
@@ -170,7 +215,11 @@ def _place_pixels(rng, image, original, size, channels, config: Config):
             pieces = values.reshape(n, 1, 1, -1)
             if 1 < n <= config.most_pixels:
                 board = solve(
-                    pieces, int(height[k]), int(width[k]), rounds=config.rounds
+                    pieces,
+                    int(height[k]),
+                    int(width[k]),
+                    rounds=config.rounds,
+                    costs_of=costs_of,
                 )
                 pieces = pieces[board.ravel()]
             picture[here][..., plane] = pieces.reshape(values.shape)
@@ -182,20 +231,18 @@ def _place_pixels(rng, image, original, size, channels, config: Config):
     return picture, ((right / total,), (lucky / total,))
 
 
-def _control(rng, originals, config: Config) -> Control:
+def _control(rng, originals, config: Config, costs_of: Compatibility) -> Control:
     """Returns how well ordinary puzzles of the originals are solved."""
     found = []
     for image in originals:
-        short = min(image.shape[:2])
-        # Pieces of less than 8 pixels have seams too short to tell rivals apart; images
-        # of less than 16 pixels have no others.
-        side = max(8, short // 8) if short >= 16 else max(1, short // 2)
-        grid = cut(image, side)
+        grid = cut(image, ordinary_side(image.shape))
         pieces = grid.reshape(-1, *grid.shape[2:])
         shuffled = rng.permutation(len(pieces))
         numbers = _numbers([piece.tobytes() for piece in pieces])
         rows, columns = grid.shape[:2]
-        board = solve(pieces[shuffled], rows, columns, rounds=config.rounds)
+        board = solve(
+            pieces[shuffled], rows, columns, rounds=config.rounds, costs_of=costs_of
+        )
         answer = numbers.reshape(rows, columns)
         found.append(metrics(numbers[shuffled][board], answer).neighbour)
     large = min(min(image.shape[:2]) for image in originals) >= _PHOTOGRAPH
@@ -203,3 +250,13 @@ def _control(rng, originals, config: Config) -> Control:
     # seams: small images are allowed more.
     case = "ordinary pieces of the originals, neighbours joined (share)"
     return Control(case, float(np.mean(found)), 0.9 if large else 0.75)
+
+
+def ordinary_side(shape: tuple[int, ...]) -> int:
+    """Returns the side of ordinary pieces for an image of a shape `h w c`, in pixels.
+
+    Pieces of less than 8 pixels have seams too short to tell rivals apart; images of
+    less than 16 pixels have no others.
+    """
+    short = min(shape[:2])
+    return max(8, short // 8) if short >= 16 else max(1, short // 2)

@@ -12,6 +12,7 @@ References:
 """
 
 import heapq
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,12 @@ _RIGHT, _BELOW = (0, 1), (1, 0)
 _ROUNDS = 8
 
 Segment = dict[int, tuple[int, int]]
+
+Compatibility = Callable[[UInt8[np.ndarray, "n h w c"]], Float[np.ndarray, "2 n n"]]
+"""From pieces to what it costs to put piece j right of piece i, and below it.
+
+A cost is relative to the best rival of either side, see `against_rivals`.
+"""
 
 
 class Accuracy(NamedTuple):
@@ -44,10 +51,9 @@ class Accuracy(NamedTuple):
 
 
 def compatibility(pieces: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "2 n n"]:
-    """Returns what it costs to put piece j right of piece i, and below it.
+    """Returns what it costs to put pieces side by side, by their gradients.
 
-    A cost is relative to the best rival of either side: it is below 1 only for best
-    buddies. One or two pieces have no rivals; their costs are absolute.
+    One or two pieces have no rivals; their costs are absolute.
     """
     values = pieces.astype(float)
     # Of one channel, the Mahalanobis distance only says which pieces are rough, and of
@@ -65,7 +71,7 @@ def compatibility(pieces: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "2 
             mahalanobis = _mahalanobis(last, last - before, first)
             cost *= mahalanobis + _mahalanobis(first, first - second, last).T
         np.fill_diagonal(cost, np.inf)
-        costs.append(_against_rivals(cost) if len(cost) > 2 else cost)
+        costs.append(against_rivals(cost))
     return np.stack(costs)
 
 
@@ -86,8 +92,14 @@ def _mahalanobis(edge, gradients, facing) -> np.ndarray:
     return np.stack([(((facing - e) @ root) ** 2).sum((1, 2)) for e, root in steps])
 
 
-def _against_rivals(cost: np.ndarray) -> np.ndarray:
-    """Divides each cost by the least other one in its row or column."""
+def against_rivals(cost: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """Returns each cost, 0 or more, divided by the least other one beside or below it.
+
+    It is below 1 only for best buddies. One or two pieces have no rivals; their costs
+    stay as they are.
+    """
+    if len(cost) <= 2:
+        return cost
     cost = cost + 1e-9
 
     def rivals(cost):
@@ -104,6 +116,7 @@ def solve(
     *,
     rounds: int = _ROUNDS,
     frame: Bool[np.ndarray, "rows columns"] | None = None,
+    costs_of: Compatibility = compatibility,
 ) -> Int[np.ndarray, "rows columns"]:
     """Returns the number of the piece at each place, -1 outside the frame.
 
@@ -114,6 +127,7 @@ def solve(
       columns: of the grid.
       rounds: of refinement at most.
       frame: which places are to be filled, by default all.
+      costs_of: what it costs to put pieces side by side.
 
     Raises:
       ValueError: if there are more or fewer pieces than places.
@@ -124,7 +138,7 @@ def solve(
             f"pieces has {len(pieces)} of them for {frame.sum()} places: give rows, "
             "columns and frame that fit."
         )
-    costs = compatibility(pieces)
+    costs = costs_of(pieces)
     best = _fill(costs, frame, _segments(costs, frame))
     for _ in range(rounds):
         board = _fill(costs, frame, _held_together(costs, best))

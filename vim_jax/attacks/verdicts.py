@@ -80,6 +80,7 @@ def _see(found: Audit) -> Answer:
             "thumbnail",
             "multiset",
             "jigsaw",
+            "jigsaw_net",
             "inversion",
             "gan_inversion",
         )

@@ -16,6 +16,7 @@ _TITLES = {
     "thumbnail": "thumbnail",
     "multiset": "multiset assignment",
     "jigsaw": "jigsaw",
+    "jigsaw_net": "jigsaw, learned seams",
     "inversion": "learned inversion",
     "gan_inversion": "adversarial inversion",
 }
