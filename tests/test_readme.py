@@ -9,6 +9,7 @@ import pytest
 
 import vim_jax
 from benchmarks import render
+from experiments import render as privacy
 from vim_jax.cli import COMMANDS
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -63,3 +64,14 @@ def test_make_targets(target):
 
 def test_speeds_are_those_of_the_committed_results():
     assert render.section() in README
+
+
+@pytest.mark.parametrize("name", privacy.TABLES)
+def test_privacy_page_shows_the_committed_results(name):
+    assert privacy.section(name) in privacy.PAGE.read_text()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / link).exists(), link

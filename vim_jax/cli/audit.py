@@ -79,7 +79,7 @@ def audit(
     auxiliary_images: Annotated[
         int,
         tyro.conf.arg(help="Images the attackers learn from, at most.", metavar="N"),
-    ] = 10_000,
+    ] = 5_000,
     json: Annotated[
         pathlib.Path | None,
         tyro.conf.arg(help="Write all numbers into this new file.", metavar="OUT.json"),
