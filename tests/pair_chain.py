@@ -49,21 +49,76 @@ def pair_distance(n: int, steps: Steps, first: int) -> float:
     others = np.delete(np.arange(n), first)
     chance = np.zeros((n - 1, n, n))
     chance[np.arange(n - 1), first, others] = 1
-    same = np.arange(n)
     for partner, heads in steps:
-        here = np.flatnonzero(partner != same)
-        there, p = partner[here], heads[here]
-        # Two partners move as one, all others independently.
-        partners = (1 - p) * chance[:, here, there] + p * chance[:, there, here]
-        p = heads[:, None]
-        chance = (1 - p) * chance + p * chance[:, partner]
-        p = heads
-        chance = (1 - p) * chance + p * chance[:, :, partner]
-        chance[:, here, there] = partners
-        chance[:, same, same] = 0
-    uniform = np.full((n, n), 1 / (n * (n - 1)))
-    uniform[same, same] = 0
+        chance = _exchanged(chance, partner, heads)
+    return _from_uniform(chance)
+
+
+def _exchanged(chance: np.ndarray, partner: np.ndarray, heads: np.ndarray):
+    """Returns the chances of pairs, `... n n`, after one step of exchanges."""
+    same = np.arange(len(partner))
+    here = np.flatnonzero(partner != same)
+    there, p = partner[here], heads[here]
+    # Two partners move as one, all others independently.
+    partners = (1 - p) * chance[:, here, there] + p * chance[:, there, here]
+    p = heads[:, None]
+    chance = (1 - p) * chance + p * chance[:, partner]
+    p = heads
+    chance = (1 - p) * chance + p * chance[:, :, partner]
+    chance[:, here, there] = partners
+    chance[:, same, same] = 0
+    return chance
+
+
+def _from_uniform(chance: np.ndarray) -> float:
+    """Returns the largest distance from uniform chances of pairs, of `... n n`."""
+    n = chance.shape[-1]
+    uniform = (1 - np.eye(n)) / (n * (n - 1))
     return float(np.abs(chance - uniform).sum((1, 2)).max() / 2)
+
+
+def box_distance(a: int, b: int, c: int, first: int) -> float:
+    """Returns `pair_distance` for "mixed" channels: cells `(channel, row, column)`.
+
+    Args:
+      a: rows of the region.
+      b: columns of the region.
+      c: channels.
+      first: the cell that one of the pair starts from.
+    """
+    n, cells = a * b, a * b * c
+    others = np.delete(np.arange(cells), first)
+    chance = np.zeros((cells - 1, cells, cells))
+    chance[np.arange(cells - 1), first, others] = 1
+    by_round = [
+        steps_of(a, b, rounds=r + 1)[len(steps_of(a, b, rounds=r)) :]
+        for r in range(reference.rounds_of(a, b))
+    ]
+    for r, steps in enumerate(by_round):
+        chance = _turned(chance, n, c) if c > 1 and r < 4 else chance
+        for partner, heads in steps:
+            planes = np.arange(c)[:, None] * n
+            chance = _exchanged(
+                chance, (planes + partner).reshape(-1), np.tile(heads, c)
+            )
+    return _from_uniform(chance)
+
+
+def _turned(chance: np.ndarray, n: int, c: int) -> np.ndarray:
+    """Returns the chances of pairs after the cells of each pixel took turns."""
+    ways = np.zeros((c, c))  # From channel to channel; all orders of a pixel as below.
+    orders: dict[tuple, float] = {}
+    for byte in range(256):  # Up to three channels take one word.
+        order = tuple(reference.turn(list(range(c)), [byte]))
+        orders[order] = orders.get(order, 0) + 1 / 256
+    cells = chance.reshape(-1, c, n, c, n)
+    together, apart = np.zeros_like(cells), np.zeros_like(cells)
+    for order, p in orders.items():
+        ways[np.arange(c), order] += p
+        together += p * cells[:, list(order)][:, :, :, list(order)]
+    apart = np.einsum("kx,iy,bxpyq->bkpiq", ways, ways, cells, optimize=True)
+    same = np.eye(n, dtype=bool)[None, None, :, None, :]
+    return np.where(same, together, apart).reshape(chance.shape)
 
 
 def arrangement_distance(n: int, steps: Steps) -> float:

@@ -6,6 +6,7 @@ agree, both are read the same way. The second half is `docs/permutation.md`, ver
 
 import hashlib
 import hmac
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -333,20 +334,54 @@ def shows_heads(coin: Coin, word: int) -> bool:
     return number < coin.heads if coin.part == "odds" else number == 1
 
 
-def exchange(rectangle: list[list], word_of) -> list[list]:
-    """Returns the contents of a rectangle's cells after all rounds.
+def exchange(rectangles: list[list[list]], word_of, *, turning: bool) -> list:
+    """Returns the contents of the cells of rectangles after all rounds.
 
     Args:
-      rectangle: rows of cells.
+      rectangles: each with rows of cells; all of one shape.
       word_of: takes the part of the keystream and a cell, returns a word.
+      turning: whether cells at one place of all rectangles trade places, too.
     """
-    content = [list(row) for row in rectangle]
-    a, b = len(content), len(content[0])
-    for step in steps(a, b):
-        for (y, x), (v, u), coin in pairs_of(a, b, step):
-            owner = rectangle[coin.owner[0]][coin.owner[1]]
-            if shows_heads(coin, word_of(coin.part, owner)):
-                content[y][x], content[v][u] = content[v][u], content[y][x]
+    content = [[list(row) for row in rectangle] for rectangle in rectangles]
+    a, b = len(rectangles[0]), len(rectangles[0][0])
+    turning = turning and a * b > 1 and len(rectangles) > 1
+    for r in range(rounds_of(a, b)):
+        for y, x in itertools.product(range(a), range(b)) if turning else ():
+            if r >= 4:
+                continue
+            column = [plane[y][x] for plane in content]
+            planes = range(turn_words(len(column)))
+            words = [word_of("turns", (*rectangles[0][y][x][:2], k)) for k in planes]
+            turned = turn(column, [word >> 8 * r & 255 for word in words])
+            for plane, cell in zip(content, turned, strict=True):
+                plane[y][x] = cell
+        for step in steps(a, b):
+            if step[0] != r:
+                continue
+            for (y, x), (v, u), coin in pairs_of(a, b, step):
+                for plane, rectangle in zip(content, rectangles, strict=True):
+                    owner = rectangle[coin.owner[0]][coin.owner[1]]
+                    if shows_heads(coin, word_of(coin.part, owner)):
+                        plane[y][x], plane[v][u] = plane[v][u], plane[y][x]
+    return content
+
+
+def turn_words(c: int) -> int:
+    """Returns how many words for turns a pixel has."""
+    return 0 if c == 1 else max(1, c - 2)
+
+
+def turn(content: list, bytes_: list[int]) -> list:
+    """Returns the contents of a pixel's cells after a turn, given its words' bytes."""
+    content = list(content)
+    for j in reversed(range(1, len(content))):
+        if j == 1:
+            back = bytes_[0] % 2
+        elif j == 2:
+            back = bytes_[0] // 2 * 3 // 128
+        else:
+            back = bytes_[j - 2] * (j + 1) // 256
+        content[j - back], content[j] = content[j], content[j - back]
     return content
 
 
@@ -356,9 +391,7 @@ def rectangles(pixels: list[tuple], c: int, channels: str) -> list[list[list]]:
     rows = [[p for p in pixels if p[0] == pixels[0][0] + i] for i in range(height)]
     if channels == "joint":
         return [rows]
-    if channels == "independent" or len(pixels) == 1:
-        return [[[(*p, k) for p in row] for row in rows] for k in range(c)]
-    return [[[(*p, k) for p in row for k in range(c)] for row in rows]]
+    return [[[(*p, k) for p in row] for row in rows] for k in range(c)]
 
 
 def sources(words, shape: tuple, size, channels="independent", scramble=False):
@@ -368,22 +401,21 @@ def sources(words, shape: tuple, size, channels="independent", scramble=False):
     n = height * width
     m = n if channels == "joint" else n * c
     members = regions(size_map(shape, size))
-    starts = {"coins": 0, "odds": m + n, "far": 2 * m + n}
+    t = n * turn_words(c) if channels == "mixed" else 0
+    starts = {
+        "coins": 0, "turns": m + n, "odds": m + n + t, "far": 2 * m + n + t
+    }  # fmt: skip
 
     def word_of(part: str, cell: tuple) -> int:
         p = cell[0] * width + cell[1]
-        if channels == "joint":
-            q = p
-        elif channels == "independent":
-            q = cell[2] * n + p
-        else:
-            q = p * c + cell[2]
+        q = p if channels == "joint" else cell[2] * n + p
         return int(words[starts[part] + q])
 
     source: dict[tuple, tuple] = {}
     for pixels in members.values():
-        for rectangle in rectangles(pixels, c, channels):
-            content = exchange(rectangle, word_of)
+        planes = rectangles(pixels, c, channels)
+        contents = exchange(planes, word_of, turning=channels == "mixed")
+        for rectangle, content in zip(planes, contents, strict=True):
             for here_row, there_row in zip(rectangle, content, strict=True):
                 for here, there in zip(here_row, there_row, strict=True):
                     if channels == "joint":
@@ -427,7 +459,7 @@ def unshuffle(words, image, size, channels="independent", scramble=False) -> np.
 
 def words_for(shape: tuple[int, ...]) -> int:
     """Returns the number of words that any way of shuffling `shape` may read."""
-    return math.prod(shape[:2]) * (3 * math.prod(shape[2:]) + 1)
+    return math.prod(shape[:2]) * (4 * math.prod(shape[2:]) + 1)
 
 
 # --- Cases ----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import reference
-from pair_chain import arrangement_distance, pair_distance, steps_of
+from pair_chain import arrangement_distance, box_distance, pair_distance, steps_of
 
 # --- Pairs of cells -------------------------------------------------------------------
 # The table of the document, and the cells that the worst pairs start from.
@@ -31,6 +31,27 @@ def test_pairs_are_as_near_to_uniform_as_documented(sides, largest, firsts):
     n = math.prod(sides)
     distance = max(pair_distance(n, steps, first) for first in firsts)
     assert float(f"{distance:.0e}") == largest
+
+
+@pytest.mark.parametrize(
+    ("sides", "largest", "firsts"),
+    [
+        ((1, 3, 3), 4e-3, range(9)),
+        ((4, 4, 3), 3e-6, range(48)),
+        ((8, 8, 3), 9e-6, [0, 91]),
+        ((8, 9, 3), 3e-4, [7, 35]),
+    ],
+)
+def test_pairs_of_mixed_channels_are_as_near_as_documented(sides, largest, firsts):
+    a, b, c = sides
+    distance = max(box_distance(a, b, c, first) for first in firsts)
+    assert float(f"{distance:.0e}") == largest
+
+
+def test_a_box_of_one_channel_is_a_rectangle():
+    assert box_distance(3, 4, 1, 5) == pytest.approx(
+        pair_distance(12, steps_of(3, 4), 5)
+    )
 
 
 @pytest.mark.parametrize("sides", [(4, 4), (3, 3), (1, 24), (8, 8)])

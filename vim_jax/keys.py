@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from vim_jax._types import AnyArray
+from vim_jax.permute import turn_words
 
 _HEADER = "vim-jax secret key 1"
 _HIDDEN = "<hidden>"
@@ -180,8 +181,8 @@ class SecretKey:
         """
         nonce = np.asarray(nonce, np.uint32)
         h, w, c = (*shape, 1)[:3]
-        parts = 2 if max(h, w * c) <= 256 else 3
-        length = 4 * h * w * (parts * c + 1)
+        parts = 2 if max(h, w) <= 256 else 3
+        length = 4 * h * w * (parts * c + 1 + turn_words(c, "mixed"))
         seed = _mac(self._subkey("stream"), nonce.astype("<u4").tobytes())
         return ImageKey(_keystream(seed, length).astype(np.uint32, copy=False), nonce)
 

@@ -1,7 +1,8 @@
 """Keyed permutations: how keystream words move the cells of an image.
 
 This is version 2 of the specification in `docs/permutation.md`: cells of a region trade
-places in pairs, at distances of powers of two along rows and columns, as coins fall.
+places in pairs, at distances of powers of two along rows and columns, as coins fall;
+if channels mix, so do the cells of a pixel, in turns.
 Every step is the same few vector instructions for all cells of an image, whatever their
 regions, which is many times faster than sorting [measured: `benchmarks/`].
 """
@@ -29,21 +30,23 @@ _LONG = 32
 class Words(NamedTuple):
     """Parts of an image's keystream, uint32; see `docs/permutation.md`.
 
-    One word a cell that moves by itself.
+    One word a cell that moves by itself, but for turns.
 
     Attributes:
       coins: for distances below 256 cells.
+      turns: for the cells of a pixel, `k` a pixel; None where channels do not mix.
       odds: for sides that are no powers of two; None where there are none.
       far: for distances of 256 cells and more; None where there are none.
     """
 
     coins: jax.Array
+    turns: jax.Array | None = None
     odds: jax.Array | None = None
     far: jax.Array | None = None
 
 
 class Grid(NamedTuple):
-    """How the cells pair off that move by themselves, `rows row_cells`.
+    """How the cells of a plane pair off, `h w`.
 
     Attributes:
       lines: the pairs along rows, and along columns.
@@ -95,11 +98,11 @@ def moving_cells(shape: tuple[int, int, int], channels: Channels) -> int:
     return h * w if channels == "joint" else h * w * c
 
 
-def bounds_of_cells(bounds: Bounds, image_channels: int, channels: Channels) -> Bounds:
-    """Returns the bounds of regions in cells that move by themselves."""
-    if channels == "mixed" and image_channels > 1:
-        return bounds._replace(width=bounds.width * image_channels, squares=False)
-    return bounds
+def turn_words(image_channels: int, channels: Channels) -> int:
+    """Returns how many words for turns a pixel has."""
+    if channels != "mixed" or image_channels == 1:
+        return 0
+    return max(1, image_channels - 2)
 
 
 def needs_odds(bounds: Bounds) -> bool:
@@ -112,21 +115,36 @@ def needs_far(bounds: Bounds) -> bool:
     return max(bounds.width, bounds.height) > 1 << _BYTE
 
 
-def grid_of(
-    regions: Regions, image_channels: int, channels: Channels, bounds: Bounds
-) -> Grid:
-    """Returns the cells of an `h w c` image as they move under `channels`."""
-    cells = bounds_of_cells(bounds, image_channels, channels)
-    levels = ((cells.width - 1).bit_length(), (cells.height - 1).bit_length())
+class Starts(NamedTuple):
+    """Where the parts of an image's keystream begin, see `docs/permutation.md`."""
+
+    regions: int
+    turns: int
+    odds: int
+    far: int
+    end: int
+
+
+def starts_of(shape: tuple[int, int, int], channels: Channels) -> Starts:
+    """Returns where the parts of the keystream of an `h w c` image begin."""
+    h, w, c = shape
+    moving, pixels = moving_cells(shape, channels), h * w
+    turns = moving + pixels
+    odds = turns + pixels * turn_words(c, channels)
+    return Starts(moving, turns, odds, odds + moving, odds + 2 * moving)
+
+
+def grid_of(regions: Regions, bounds: Bounds) -> Grid:
+    """Returns how the cells of a plane pair off."""
+    levels = ((bounds.width - 1).bit_length(), (bounds.height - 1).bit_length())
     dtype = jnp.uint8 if max(levels) <= _BYTE else jnp.uint16
     most, end = max(levels), _ROUNDS + _EXTRA_ROUNDS
-    if not cells.squares:
+    if not bounds.squares:
         rounds = ((range(_ROUNDS), most), (range(_ROUNDS, end), _EXTRA_LEVELS))
-        row_channels = image_channels if channels == "mixed" else 1
-        return Grid(_any_lines(regions, row_channels, dtype), levels, rounds)
-    if cells.smallest >= _LARGE:
+        return Grid(_any_lines(regions, dtype), levels, rounds)
+    if bounds.smallest >= _LARGE:
         rounds = ((range(_ROUNDS - 1), most),)
-    elif cells.smallest > 2:
+    elif bounds.smallest > 2:
         rounds = ((range(_ROUNDS), most),)
     else:
         # Here the fourth round is for sides of 2 and 4, and those after it for 2.
@@ -142,24 +160,12 @@ def _squares(side: jax.Array, dtype) -> _Squares:
     return _Squares(reach, jnp.stack([reach & x[None], reach & y[:, None]]))
 
 
-def _any_lines(regions: Regions, row_channels: int, dtype) -> _Lines:
-    """Returns the pairs of any regions, each pixel being some cells of its row."""
-    h, w = regions.top.shape
+def _any_lines(regions: Regions, dtype) -> _Lines:
+    """Returns the pairs of any regions."""
     top, left, height, width = regions
+    h, w = top.shape
     x = jnp.arange(w, dtype=jnp.int32)[None] - left
     y = jnp.arange(h, dtype=jnp.int32)[:, None] - top
-    if row_channels > 1:
-        c = row_channels
-
-        def spread(per_pixel):
-            return jnp.broadcast_to(per_pixel[:, :, None], (h, w, c)).reshape(h, w * c)
-
-        # A region of one pixel keeps its colour: there each cell is a region.
-        single = spread((height == 1) & (width == 1))
-        channel = jnp.broadcast_to(jnp.arange(c, dtype=jnp.int32), (h, w, c))
-        x = jnp.where(single, 0, spread(x) * c + channel.reshape(h, w * c))
-        width = jnp.where(single, 1, spread(width) * c)
-        y, height = spread(y), spread(height)
     # A loop rather than `vmap`, because XLA would compute it anew for each use.
     return jax.lax.map(
         lambda line: _lines(line[0], line[1], line[2], dtype),
@@ -220,28 +226,36 @@ def exchange_cells(
     """Permutes the cells of each region among themselves.
 
     Args:
-      cells: of any unsigned dtype, `rows row_cells`.
-      words: the keystream, of as many words as there are cells.
-      grid: how the cells pair off.
+      cells: of any unsigned dtype, `planes h w`. Cells stay in their plane, unless
+        there are words for turns.
+      words: the keystream, plane by plane.
+      grid: how the cells of a plane pair off.
       inverse: whether to undo it.
     """
-    rows, row_cells = cells.shape
+    planes, h, w = cells.shape
     aligned = isinstance(grid.lines, _Squares)
     # Flat, for long loops: pairs never reach into another line.
-    lines = jax.tree.map(lambda x: x.reshape(*x.shape[:-2], -1), grid.lines)
-    words = jax.tree.map(jnp.ravel, words)
+    lines = jax.tree.map(lambda x: x.reshape(*x.shape[:-2], 1, -1), grid.lines)
+    words = jax.tree.map(lambda x: x.reshape(-1, h * w), words)
+
+    def turned(cells, r):
+        if words.turns is None:
+            return cells
+        cells = cells.reshape(planes, h * w)
+        return _turned(cells, words.turns, r, inverse).reshape(-1)
 
     def exchanged(cells, rounds, most_levels):
         def one_round(i, cells):
             r = rounds.stop - 1 - i if inverse else rounds.start + i
+            cells = cells if inverse else turned(cells, r)
             for axis in (1, 0) if inverse else (0, 1):
                 levels = min(grid.levels[axis], most_levels)
                 if levels:
-                    along = (rows, row_cells) if axis else (row_cells, 1)
+                    along = (h, w) if axis else (w, 1)
                     steps = [_step(k, *along, aligned) for k in range(levels)]
-                    heads = _heads(words, lines, r, axis)
+                    heads = _heads(words, lines, r, axis).reshape(-1)
                     cells = _trade(cells, heads, r, steps, inverse)
-            return cells
+            return turned(cells, r) if inverse else cells
 
         return jax.lax.fori_loop(0, len(rounds), one_round, cells)
 
@@ -251,8 +265,63 @@ def exchange_cells(
     return flat.reshape(cells.shape)
 
 
+def turns_in(regions: Regions, words: jax.Array) -> jax.Array:
+    """Returns words for turns, `k h w`, as regions take them.
+
+    A region of one pixel keeps its colour, and some squares take a round less.
+    """
+    height, width = regions.height, regions.width
+    single = (height == 1) & (width == 1)
+    large = (height == width) & (height >= _LARGE) & ((height & (height - 1)) == 0)
+    last = jnp.uint32(0xFF << _BYTE * (_ROUNDS - 1))
+    read = jnp.where(single, 0, jnp.where(large, ~last, ~jnp.uint32(0)))
+    return words.reshape(-1, *height.shape) & read[None]
+
+
+def _turned(cells: jax.Array, words: jax.Array, r, inverse: bool) -> jax.Array:
+    """Returns cells with those of each pixel in random order.
+
+    From the last plane on, each trades places with one so many planes before it.
+
+    Args:
+      cells: `planes n`.
+      words: `k n`.
+      r: the round.
+      inverse: whether to undo it.
+    """
+    shift = (_BYTE * (r % _ROUNDS)).astype(jnp.uint32)
+    byte = ((words >> shift) & jnp.uint32(0xFF)).astype(jnp.uint16)
+    byte = jnp.where(r < _ROUNDS, byte, 0)
+    # Computed once, and not by each exchange.
+    byte = jax.lax.optimization_barrier(byte)
+
+    def back(j):
+        if j == 1:
+            return byte[:1] & 1
+        if j == 2:
+            return ((byte[:1] >> 1) * 3) >> (_BYTE - 1)
+        return (byte[j - 2 : j - 1] * (j + 1)) >> _BYTE
+
+    steps = [(i, j) for j in reversed(range(1, len(cells))) for i in range(j)]
+    for i, j in reversed(steps) if inverse else steps:
+        one, other = cells[i : i + 1], cells[j : j + 1]
+        change = jnp.where(back(j) == j - i, one ^ other, 0)
+        # In place: to stack planes anew takes ten times as long [measured].
+        change = jax.lax.optimization_barrier(change)
+        for k, plane in ((i, one), (j, other)):
+            cells = jax.lax.dynamic_update_slice_in_dim(cells, plane ^ change, k, 0)
+    return cells
+
+
 def _heads(words: Words, lines: _Squares | _Lines, r, axis: int) -> jax.Array:
-    """Returns the distances at which the coin that a cell owns shows heads."""
+    """Returns the distances at which the coin that a cell owns shows heads.
+
+    Args:
+      words: `planes n`.
+      lines: `... 1 n`.
+      r: the round.
+      axis: 0 along rows, 1 along columns.
+    """
     if isinstance(lines, _Squares):
         upper = lines.upper[axis]
         pairs = jnp.where((r & 2) != 0, upper, lines.reach ^ upper)

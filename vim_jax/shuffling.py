@@ -18,15 +18,18 @@ from vim_jax._types import (
 from vim_jax.keystream import Key, check_words, key_material, keystream
 from vim_jax.permute import (
     Words,
-    bounds_of_cells,
     exchange_cells,
     grid_of,
-    moving_cells,
     needs_far,
     needs_odds,
+    starts_of,
+    turn_words,
+    turns_in,
 )
 from vim_jax.regions import Bounds, PlanOrSize, as_plan, bounds_of, regions_of
 from vim_jax.scrambling import exchange_regions
+
+_MOST_MIXED = 16  # Channels: their pairs are many, and all in the program.
 
 
 def shuffle(
@@ -57,7 +60,7 @@ def shuffle(
       * Each value ends anywhere in its region with equal probability, and each pair of
         values at each pair of places, up to a total variation distance that
         `docs/permutation.md` lists: 1e-4 at most in squares of 2, 4, 8, ... pixels, and
-        2e-3 in other regions. Not every arrangement is equally likely: that would take
+        4e-3 in other regions. Not every arrangement is equally likely: that would take
         sorting.
       * Other regions, channels, images and keys are independent. Each region and
         channel of n values takes at least min(log2(n!), 256) fresh keystream bits.
@@ -69,8 +72,8 @@ def shuffle(
 
     Raises:
       ValueError: on an image of another rank or dtype, a plan for another shape, a
-        size below 1, unknown `channels`, a batch of keys, or an image key with
-        another number of words than this image takes.
+        size below 1, unknown `channels`, more than 16 channels to be "mixed", a batch
+        of keys, or an image key with fewer words than this image takes.
       TypeError: if `key` is a `SecretKey`.
 
     Examples:
@@ -118,6 +121,11 @@ def _run(key, image, plan_or_size, channels, scramble_regions, *, inverse):
     check_channels(channels)
     check_dtype(image)
     cells = with_channel_axis(image)
+    if channels == "mixed" and cells.shape[2] > _MOST_MIXED:
+        raise ValueError(
+            f'image has {cells.shape[2]} channels, of which channels="mixed" takes '
+            f'{_MOST_MIXED} at most: use "joint" or "independent"'
+        )
     plan = as_plan(cells.shape, plan_or_size)
     moved = _move_image(
         key_material(key),
@@ -134,43 +142,55 @@ def _run(key, image, plan_or_size, channels, scramble_regions, *, inverse):
 @functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
 def _move_image(material, cells, size, bounds, channels, scramble_regions, inverse):
     h, w, c = cells.shape
-    moving = moving_cells(cells.shape, channels)
-    in_cells = bounds_of_cells(bounds, c, channels)
-    last = 3 if needs_far(in_cells) else 2 if needs_odds(in_cells) else 1
-    check_words(
-        material, last * moving + (h * w if last > 1 or scramble_regions else 0)
+    starts = starts_of(cells.shape, channels)
+    last = (
+        starts.end
+        if needs_far(bounds)
+        else starts.far
+        if needs_odds(bounds)
+        else starts.odds
+        if turn_words(c, channels)
+        else starts.turns
+        if scramble_regions
+        else starts.regions
     )
-    scrambling = keystream(material, moving, h * w) if scramble_regions else None
+    check_words(material, last)
+    scrambling = (
+        keystream(material, starts.regions, h * w) if scramble_regions else None
+    )
     regions = regions_of(size)
     return _move(material, scrambling, cells, regions, bounds, channels, inverse)
 
 
 def _words_of_plane(source, plane, shape, channels, bounds) -> Words:
-    """Returns the words of a plane's cells: drawn only now, which saves memory.
+    """Returns the words of the cells that are moved together, drawn only now.
 
     Args:
       source: `Words` of all planes, or what `key_material` returned.
-      plane: its number.
+      plane: its number, of "independent" channels; 0 of others, which takes all.
       shape: of the image.
       channels: see `shuffle`.
       bounds: of the regions.
     """
     h, w, c = shape
-    moving = moving_cells(shape, channels)
-    length = h * w if channels == "independent" else moving
+    starts = starts_of(shape, channels)
+    length = h * w if channels == "independent" else starts.regions
     if isinstance(source, Words):
+        if channels != "independent":
+            return source
         return jax.tree.map(
             lambda part: jnp.asarray(part).reshape(-1, length)[plane], source
         )
-    bounds = bounds_of_cells(bounds, c, channels)
 
     def part(start):
         return keystream(source, start + plane * length, length)
 
+    turns = h * w * turn_words(c, channels)
     return Words(
         coins=part(0),
-        odds=part(moving + h * w) if needs_odds(bounds) else None,
-        far=part(2 * moving + h * w) if needs_far(bounds) else None,
+        turns=keystream(source, starts.turns, turns) if turns else None,
+        odds=part(starts.odds) if needs_odds(bounds) else None,
+        far=part(starts.far) if needs_far(bounds) else None,
     )
 
 
@@ -190,7 +210,7 @@ def shuffle_padded(
 
     Args:
       words: the keystream of the image without its padding, each cell's words where
-        the cell is in the padded image; in "independent" mode, plane by plane.
+        the cell is in the padded image, plane by plane.
       image: anything may be in the padding.
       extent: height and width without the padding.
       size: a plan's sizes; 1 in the padding.
@@ -233,7 +253,7 @@ def _move(source, scrambling, cells, regions, bounds, channels, inverse):
 
 def _move_bits(bounds, channels, inverse, cells, source, scrambling, regions):
     h, w, c = cells.shape
-    grid = grid_of(regions, c, channels, bounds)
+    grid = grid_of(regions, bounds)
     sender = None
     if scrambling is not None:
         sender = exchange_regions(scrambling, regions)
@@ -241,21 +261,23 @@ def _move_bits(bounds, channels, inverse, cells, source, scrambling, regions):
             pixel = jnp.arange(h * w, dtype=sender.dtype)
             cells = _take(cells, jnp.zeros_like(sender).at[sender].set(pixel))
 
-    def exchanged(plane, rows):
+    def exchanged(plane, planes):
         words = _words_of_plane(source, plane, (h, w, c), channels, bounds)
+        if words.turns is not None:
+            words = words._replace(turns=turns_in(regions, words.turns))
         # Varies over devices as the key does, which loops insist on in `shard_map`.
-        rows ^= words.coins[0].astype(rows.dtype) * 0
-        return exchange_cells(rows, words, grid, inverse=inverse)
+        planes ^= words.coins.reshape(-1)[0].astype(planes.dtype) * 0
+        return exchange_cells(planes, words, grid, inverse=inverse)
 
     if channels == "joint" and c > 1:
-        pixel = jnp.arange(h * w, dtype=jnp.uint32).reshape(h, w)
+        pixel = jnp.arange(h * w, dtype=jnp.uint32).reshape(1, h, w)
         cells = _take(cells, exchanged(0, pixel).reshape(-1))
     elif channels == "mixed":
-        cells = exchanged(0, cells.reshape(h, w * c)).reshape(h, w, c)
+        cells = jnp.moveaxis(exchanged(0, jnp.moveaxis(cells, 2, 0)), 0, 2)
     else:
         # One plane after the other: so the words of one fit into the cache.
         planes = jax.lax.map(
-            lambda plane: exchanged(*plane),
+            lambda plane: exchanged(plane[0], plane[1][None])[0],
             (jnp.arange(c), jnp.moveaxis(cells, 2, 0)),
         )
         cells = jnp.moveaxis(planes, 0, 2)

@@ -12,7 +12,7 @@ from vim_jax._types import Channels
 from vim_jax.attacks.protocol import Images, Plans
 from vim_jax.keys import ImageKey
 from vim_jax.mixer import VisualMixer
-from vim_jax.permute import bounds_of_cells, moving_cells, needs_far, needs_odds
+from vim_jax.permute import needs_far, needs_odds, starts_of, turn_words
 from vim_jax.regions import Bounds, RegionPlan
 from vim_jax.shuffling import unshuffle
 from vim_jax.threefry import threefry2x32
@@ -62,29 +62,30 @@ def choose_patch(
         side += 1
     i, part, k = choice
     pixel = np.arange(h * w, dtype=np.uint32).reshape(h, w)[part]
-    m, n = moving_cells((h, w, c), mixer.channels), h * w
-    if mixer.channels == "mixed":
-        channels = slice(None)
-        coins = pixel[..., None] * np.uint32(c) + np.arange(c, dtype=np.uint32)
-    else:
-        channels = slice(k, k + 1)
-        coins = pixel + np.uint32(k * n if mixer.channels == "independent" else 0)
+    starts = starts_of((h, w, c), mixer.channels)
+    planes = range(c) if mixer.channels == "mixed" else range(k, k + 1)
+    first = planes if mixer.channels != "joint" else range(1)
+    coins = np.concatenate([pixel.reshape(-1) + np.uint32(z * h * w) for z in first])
     size = np.asarray(plans[i], np.int32)[part]
     bounds = bounds_of_sizes(size)
-    coins, regions = coins.reshape(-1), pixel.reshape(-1) + np.uint32(m)
-    words: tuple[np.ndarray | None, ...] = (coins,)
-    cells = bounds_of_cells(bounds, c, patch_channels(mixer))
-    if mixer.scramble_regions:
-        words = (coins, regions)
-    if needs_odds(cells) or needs_far(cells):
-        regions = regions if mixer.scramble_regions else None
-        far = coins + np.uint32(2 * m + n)
-        words = (coins, regions, coins + np.uint32(m + n), far)
+    turning = turn_words(c, mixer.channels)
+    later = needs_odds(bounds) or needs_far(bounds)
+    words: list[np.ndarray | None] = [coins]
+    if mixer.scramble_regions or turning or later:
+        # Their place is kept where they are not needed.
+        regions = pixel.reshape(-1) + np.uint32(starts.regions)
+        words.append(regions if mixer.scramble_regions else None)
+    for z in range(turning):
+        words.append(pixel.reshape(-1) + np.uint32(starts.turns + z * h * w))
+    if later:
+        words.append(coins + np.uint32(starts.odds))
+    if needs_far(bounds):
+        words.append(coins + np.uint32(starts.far))
     patch = Patch(
         index=np.asarray(i, np.uint32),
-        pixels=np.ascontiguousarray(published[i][(*part, channels)]),
+        pixels=np.ascontiguousarray(published[i][part][..., list(planes)]),
         size=size,
-        words=words if needs_far(cells) else words[:3],
+        words=tuple(words),
     )
     return patch, bounds
 

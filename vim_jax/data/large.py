@@ -20,6 +20,7 @@ from vim_jax.data.tiled import shuffle_images
 from vim_jax.entropy import permutation_bits
 from vim_jax.keys import ImageKey, SecretKey, _mac
 from vim_jax.mixer import VisualMixer
+from vim_jax.permute import turn_words
 
 LARGE_PIXELS = 1 << 25
 
@@ -161,17 +162,14 @@ def _tile_key(
     height, width, c = shape
     moving = 1 if channels == "joint" else c
     rows, cols = (part.stop - part.start for part in tile)
-    words = np.zeros((3 * moving + 1, rows * cols), np.uint32)
-    # Planes of a word a pixel, or of as many as a pixel has values.
-    together = moving if channels == "mixed" else 1
-    # Coins, odds and far coins. Words for regions, which come second, are not needed.
-    for part in (0, moving + 1, 2 * moving + 1):
-        for plane in range(part, part + moving, together):
-            lines = words[plane : plane + together].reshape(rows, -1)
-            for y, line in enumerate(lines, tile[0].start):
-                start = plane * height * width
-                start += (y * width + tile[1].start) * together
-                line[:] = _keystream(seed, start, line.size)
+    planes = 3 * moving + 1 + turn_words(c, channels)
+    words = np.zeros((planes, rows, cols), np.uint32)
+    for plane in range(planes):
+        if plane == moving:  # Words for regions, which are not scrambled.
+            continue
+        for y, line in enumerate(words[plane], tile[0].start):
+            start = (plane * height + y) * width + tile[1].start
+            line[:] = _keystream(seed, start, line.size)
     return ImageKey(words.reshape(-1), np.zeros(0, np.uint32))
 
 

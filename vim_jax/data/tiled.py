@@ -21,7 +21,7 @@ from vim_jax._types import Channels
 from vim_jax.data.buckets import Bucket, square
 from vim_jax.data.padded import batch_of, extents_of
 from vim_jax.keys import ImageKey
-from vim_jax.permute import Words, bounds_of_cells, needs_far, needs_odds
+from vim_jax.permute import Words, needs_far, needs_odds, turn_words
 from vim_jax.regions import Bounds
 from vim_jax.shuffling import shuffle_padded
 
@@ -66,19 +66,14 @@ class _Program(NamedTuple):
     def parts(self) -> tuple[tuple[str, int], ...]:
         """The parts of the words that it takes, and how many of them a pixel has."""
         c = self.bucket.channels
-        bounds = bounds_of_cells(self.bounds, c, self.channels)
         moving = 1 if self.channels == "joint" else c
         needed = {
             "coins": moving,
-            "odds": moving if needs_odds(bounds) else 0,
-            "far": moving if needs_far(bounds) else 0,
+            "turns": turn_words(c, self.channels),
+            "odds": moving if needs_odds(self.bounds) else 0,
+            "far": moving if needs_far(self.bounds) else 0,
         }
         return tuple((name, count) for name, count in needed.items() if count)
-
-    @property
-    def together(self) -> bool:
-        """Whether the words of a pixel lie together, and not those of a channel."""
-        return self.channels == "mixed"
 
 
 def shuffle_images(
@@ -233,16 +228,17 @@ def _words(key: ImageKey, shape: tuple[int, ...], channels: Channels) -> _Words:
         part = words[first : first + count]
         if not part.size:  # A small image has none for what only large ones have.
             return np.broadcast_to(np.uint32(0), (h, w, count))
-        if channels == "mixed":
-            return part.reshape(h, w, count)
         return part.reshape(count, h, w).transpose(1, 2, 0)
 
+    turns = turn_words(c, channels)
+    odds = moving + 1 + turns
     return _Words(
         {
             "coins": view(0, moving),
             "regions": view(moving, 1),
-            "odds": view(moving + 1, moving),
-            "far": view(2 * moving + 1, moving),
+            "turns": view(moving + 1, turns),
+            "odds": view(odds, moving),
+            "far": view(odds + moving, moving),
         }
     )
 
@@ -274,12 +270,8 @@ def _batch_of_words(program: _Program, all_words: Sequence[_Words]) -> ImageKey:
             start, end = end, end + count * bucket.pixels
             part = words.parts[name]
             h, w, _ = part.shape
-            if program.together and count > 1:
-                place = row[start:end].reshape(bucket.height, bucket.width, count)
-                place[:h, :w] = part
-            else:
-                place = row[start:end].reshape(count, bucket.height, bucket.width)
-                place[:, :h, :w] = part.transpose(2, 0, 1)
+            place = row[start:end].reshape(count, bucket.height, bucket.width)
+            place[:, :h, :w] = part.transpose(2, 0, 1)
     return ImageKey(batch, np.zeros(0, np.uint32))
 
 
