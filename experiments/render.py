@@ -165,7 +165,8 @@ def other_data_table(results: Mapping[str, Any]) -> str:
         blind = best_picture(row)["chance"]
         heads += [f"{_NAMES[name]} (one colour: {blind:.2f})", "by"]
     cells = []
-    for setting in dict.fromkeys(row["setting"] for row in results["rows"]):
+    moving = [row["setting"] for row in results["rows"] if row["setting"] != "size 1"]
+    for setting in dict.fromkeys(moving):
         line = [setting]
         for name in names:
             best = best_picture(by_place[name, setting])
@@ -297,7 +298,7 @@ def plot_frontier(results: Mapping[str, Any], path: pathlib.Path) -> None:
     axis.text(0.02, one["control"]["score"] + 0.01, "plain images", color="grey")
     axis.axhline(one["chance"], color="grey", linewidth=0.8, linestyle=":")
     axis.text(0.02, one["chance"] + 0.01, "chance", color="grey")
-    axis.set(xlim=(0, 1), ylim=(0, 1))
+    axis.set(xlim=(0, 1.1), ylim=(0, 1))
     axis.set_xlabel("SSIM of the best reconstruction (what leaks)")
     axis.set_ylabel("labels recognised (use)")
     axis.grid(alpha=0.3)

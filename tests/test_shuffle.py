@@ -377,5 +377,5 @@ def test_an_image_key_of_a_smaller_image_is_refused():
 
 def test_many_channels_cannot_be_mixed():
     image = np.zeros((2, 2, 17), np.uint8)
-    with pytest.raises(ValueError, match="17 channels.*takes 16 at most"):
+    with pytest.raises(ValueError, match=r"17 channels.*takes 16 at most"):
         vim_jax.shuffle(jax.random.key(0), image, 2, channels="mixed")
