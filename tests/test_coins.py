@@ -37,6 +37,8 @@ def test_pairs_are_as_near_to_uniform_as_documented(sides, largest, firsts):
     ("sides", "largest", "firsts"),
     [
         ((1, 3, 3), 4e-3, range(9)),
+        ((2, 2, 2), 8e-4, range(8)),
+        ((2, 2, 3), 2e-4, range(12)),
         ((4, 4, 3), 3e-6, range(48)),
         ((8, 8, 3), 9e-6, [0, 91]),
         ((8, 9, 3), 3e-4, [7, 35]),

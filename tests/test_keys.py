@@ -51,7 +51,8 @@ def test_image_keys_follow_the_specification(name):
     image = IMAGES[name]
     image_key = key().for_image("a.png", image)
     height, width, c = (*image.shape, 1)[:3]
-    words = reference.secret_words(SECRET, "a.png", image, (2 * c + 1) * height * width)
+    count = (2 * c + 1 + reference.turn_words(c)) * height * width
+    words = reference.secret_words(SECRET, "a.png", image, count)
     assert np.asarray(image_key.words).tolist() == words
     assert image_key.words.dtype == np.uint32
     assert to_bytes(image_key.nonce) == reference.image_nonce(SECRET, "a.png", image)
@@ -63,8 +64,9 @@ def test_image_keys_follow_the_specification(name):
         ((256, 2), 3 * 512),
         ((257, 2), 4 * 514),
         ((2, 257), 4 * 514),
-        ((1, 128, 2), 5 * 128),
-        ((1, 129, 2), 7 * 129),
+        ((1, 256, 2), 6 * 256),
+        ((1, 257, 2), 8 * 257),
+        ((1, 9, 5), 14 * 9),
         ((256, 1, 1), 3 * 256),
     ],
 )

@@ -17,6 +17,7 @@ from vim_jax._types import (
 )
 from vim_jax.keystream import Key, check_words, key_material, keystream
 from vim_jax.permute import (
+    Starts,
     Words,
     exchange_cells,
     grid_of,
@@ -60,8 +61,8 @@ def shuffle(
       * Each value ends anywhere in its region with equal probability, and each pair of
         values at each pair of places, up to a total variation distance that
         `docs/permutation.md` lists: 1e-4 at most in squares of 2, 4, 8, ... pixels, and
-        4e-3 in other regions. Not every arrangement is equally likely: that would take
-        sorting.
+        4e-3 in other regions and with "mixed" channels. Not every arrangement is
+        equally likely: that would take sorting.
       * Other regions, channels, images and keys are independent. Each region and
         channel of n values takes at least min(log2(n!), 256) fresh keystream bits.
       * Equal key data, image and regions give equal bytes: eager, jitted, vmapped, on
@@ -143,23 +144,23 @@ def _run(key, image, plan_or_size, channels, scramble_regions, *, inverse):
 def _move_image(material, cells, size, bounds, channels, scramble_regions, inverse):
     h, w, c = cells.shape
     starts = starts_of(cells.shape, channels)
-    last = (
-        starts.end
-        if needs_far(bounds)
-        else starts.far
-        if needs_odds(bounds)
-        else starts.odds
-        if turn_words(c, channels)
-        else starts.turns
-        if scramble_regions
-        else starts.regions
-    )
-    check_words(material, last)
+    check_words(material, _words_read(starts, bounds, c, channels, scramble_regions))
     scrambling = (
         keystream(material, starts.regions, h * w) if scramble_regions else None
     )
     regions = regions_of(size)
     return _move(material, scrambling, cells, regions, bounds, channels, inverse)
+
+
+def _words_read(starts: Starts, bounds, image_channels, channels, scramble_regions):
+    """Returns how many words of its keystream an image takes."""
+    if needs_far(bounds):
+        return starts.end
+    if needs_odds(bounds):
+        return starts.far
+    if turn_words(image_channels, channels):
+        return starts.odds
+    return starts.turns if scramble_regions else starts.regions
 
 
 def _words_of_plane(source, plane, shape, channels, bounds) -> Words:

@@ -226,7 +226,7 @@ def _words(key: ImageKey, shape: tuple[int, ...], channels: Channels) -> _Words:
 
     def view(first: int, count: int) -> np.ndarray:
         part = words[first : first + count]
-        if not part.size:  # A small image has none for what only large ones have.
+        if len(part) < count or count == 0:  # Small images have none for far cells.
             return np.broadcast_to(np.uint32(0), (h, w, count))
         return part.reshape(count, h, w).transpose(1, 2, 0)
 
