@@ -233,16 +233,22 @@ TABLES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "gan": ("gan_samples_cpu", gan_table),
 }
 
+_PICTURES = {
+    "validity": (
+        "![Level and Geary's C against the best reconstruction]"
+        "(images/metric_validity.png)",
+    )
+}
+
 
 def section(name: str) -> str:
     """Returns a section of the page, in Markdown, between its marks."""
     file, table = TABLES[name]
     results = read(file)
-    body = (
-        "Not measured yet."
-        if results is None
-        else "\n\n".join([table(results), made_by(results)])
-    )
+    if results is None:
+        body = f"*Not measured yet: `python -m experiments.{file.rpartition('_')[0]}`.*"
+    else:
+        body = "\n\n".join([table(results), *_PICTURES.get(name, ()), made_by(results)])
     return "\n".join([_begin(name), body, _END])
 
 
