@@ -1,7 +1,7 @@
 """Slow, obvious NumPy versions of the core, written from its documentation.
 
 Double loops over pixels, Python integers, nothing shared with the library: where both
-agree, both are read the same way. The second half is `docs/permutation.md`, version 2.
+agree, both are read the same way. The second half is `docs/permutation.md`, version 3.
 """
 
 import hashlib
@@ -177,7 +177,7 @@ def arrangement_bits(image, size, channels="independent") -> list[float]:
     return bits
 
 
-# --- The permutation, version 2 -------------------------------------------------------
+# --- The permutation, version 3 -------------------------------------------------------
 
 
 def chacha_block(key: list[int], counter: int, nonce: list[int]) -> list[int]:
@@ -270,7 +270,7 @@ class Coin(NamedTuple):
     Attributes:
       part: "coins", "odds" or "far".
       owner: the cell, as (row, column) in its rectangle.
-      bits: numbers of the bits of the owner's word.
+      bits: numbers of the bits of the owner's word, which are those of its bytes.
       heads: how many of the `2**len(bits)` values of these bits show heads: the lower
         ones of odds, 1 of a single bit.
     """
@@ -321,10 +321,10 @@ def pairs_of(a: int, b: int, step: tuple) -> Iterator[tuple[tuple, tuple, Coin]]
                 bits = tuple(range(8 * byte, 8 * byte + 8))
                 heads = min(255, (512 * d + s) // (2 * s))
                 yield first, second, Coin("odds", owner, bits, heads)
-            elif r >= 4:
-                yield first, second, Coin("coins", owner, (8 * byte + e + 4,), 1)
             elif e < 8:
-                yield first, second, Coin("coins", owner, (8 * byte + e,), 1)
+                middle = r >= 4 or e >= 4
+                bit = 8 * (v + 2 * middle) + 4 * (r % 2) + e % 4
+                yield first, second, Coin("coins", owner, (bit,), 1)
             else:
                 yield first, second, Coin("far", owner, (8 * byte + e - 8,), 1)
 
@@ -408,8 +408,13 @@ def sources(words, shape: tuple, size, channels="independent", scramble=False):
 
     def word_of(part: str, cell: tuple) -> int:
         p = cell[0] * width + cell[1]
-        q = p if channels == "joint" else cell[2] * n + p
-        return int(words[starts[part] + q])
+        plane = 0 if channels == "joint" else cell[2]
+        first = starts[part] + plane * n
+
+        def byte(i: int) -> int:
+            return int(words[first + i // 4]) >> 8 * (i % 4) & 255
+
+        return sum(byte(b * n + p) << 8 * b for b in range(4))
 
     source: dict[tuple, tuple] = {}
     for pixels in members.values():

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from vim_jax._types import AnyArray
-from vim_jax.permute import turn_words
+from vim_jax.words import turn_words
 
 _HEADER = "vim-jax secret key 1"
 _HIDDEN = "<hidden>"

@@ -4,7 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Int32, Shaped
+from jaxtyping import Int32, Shaped, UInt8
 
 from vim_jax._types import (
     AnyArray,
@@ -16,19 +16,18 @@ from vim_jax._types import (
     with_channel_axis,
 )
 from vim_jax.keystream import Key, check_words, key_material, keystream
-from vim_jax.permute import (
+from vim_jax.permute import exchange_cells, pairs_of
+from vim_jax.regions import Bounds, PlanOrSize, as_plan, bounds_of, regions_of
+from vim_jax.scrambling import exchange_regions
+from vim_jax.words import (
     Starts,
     Words,
-    exchange_cells,
-    grid_of,
+    moving_planes,
     needs_far,
     needs_odds,
     starts_of,
     turn_words,
-    turns_in,
 )
-from vim_jax.regions import Bounds, PlanOrSize, as_plan, bounds_of, regions_of
-from vim_jax.scrambling import exchange_regions
 
 _MOST_MIXED = 16  # Channels: their pairs are many, and all in the program.
 
@@ -163,7 +162,7 @@ def _words_read(starts: Starts, bounds, image_channels, channels, scramble_regio
     return starts.turns if scramble_regions else starts.regions
 
 
-def _words_of_plane(source, plane, shape, channels, bounds) -> Words:
+def _words_of(source, plane, shape, channels, bounds) -> Words:
     """Returns the words of the cells that are moved together, drawn only now.
 
     Args:
@@ -174,24 +173,26 @@ def _words_of_plane(source, plane, shape, channels, bounds) -> Words:
       bounds: of the regions.
     """
     h, w, c = shape
-    starts = starts_of(shape, channels)
-    length = h * w if channels == "independent" else starts.regions
+    pixels = h * w
+    planes = 1 if channels == "independent" else moving_planes(c, channels)
     if isinstance(source, Words):
         if channels != "independent":
             return source
         return jax.tree.map(
-            lambda part: jnp.asarray(part).reshape(-1, length)[plane], source
+            lambda part: jax.lax.dynamic_index_in_dim(jnp.asarray(part), plane), source
         )
+    starts = starts_of(shape, channels)
 
-    def part(start):
-        return keystream(source, start + plane * length, length)
+    def part(start, planes):
+        words = keystream(source, start + plane * pixels, planes * pixels)
+        return words.reshape(planes, pixels)
 
-    turns = h * w * turn_words(c, channels)
+    turns = turn_words(c, channels)
     return Words(
-        coins=part(0),
-        turns=keystream(source, starts.turns, turns) if turns else None,
-        odds=part(starts.odds) if needs_odds(bounds) else None,
-        far=part(starts.far) if needs_far(bounds) else None,
+        coins=part(0, planes),
+        turns=part(starts.turns, turns) if turns else None,
+        odds=part(starts.odds, planes) if needs_odds(bounds) else None,
+        far=part(starts.far, planes) if needs_far(bounds) else None,
     )
 
 
@@ -210,8 +211,8 @@ def shuffle_padded(
     Only within regions. So images of many shapes share a compiled program.
 
     Args:
-      words: the keystream of the image without its padding, each cell's words where
-        the cell is in the padded image, plane by plane.
+      words: the keystream of the image without its padding, each cell's bytes where
+        the cell is in the padded image.
       image: anything may be in the padding.
       extent: height and width without the padding.
       size: a plan's sizes; 1 in the padding.
@@ -254,7 +255,7 @@ def _move(source, scrambling, cells, regions, bounds, channels, inverse):
 
 def _move_bits(bounds, channels, inverse, cells, source, scrambling, regions):
     h, w, c = cells.shape
-    grid = grid_of(regions, bounds)
+    pairs = pairs_of(regions, bounds)
     sender = None
     if scrambling is not None:
         sender = exchange_regions(scrambling, regions)
@@ -262,27 +263,43 @@ def _move_bits(bounds, channels, inverse, cells, source, scrambling, regions):
             pixel = jnp.arange(h * w, dtype=sender.dtype)
             cells = _take(cells, jnp.zeros_like(sender).at[sender].set(pixel))
 
-    def exchanged(plane, planes):
-        words = _words_of_plane(source, plane, (h, w, c), channels, bounds)
-        if words.turns is not None:
-            words = words._replace(turns=turns_in(regions, words.turns))
+    def exchanged(plane, groups):
+        words = _words_of(source, plane, (h, w, c), channels, bounds)
         # Varies over devices as the key does, which loops insist on in `shard_map`.
-        planes ^= words.coins.reshape(-1)[0].astype(planes.dtype) * 0
-        return exchange_cells(planes, words, grid, inverse=inverse)
+        groups ^= words.coins[0, 0].astype(groups.dtype) * 0
+        return exchange_cells(groups, words, pairs, bounds, inverse=inverse)
 
-    if channels == "joint" and c > 1:
-        pixel = jnp.arange(h * w, dtype=jnp.uint32).reshape(1, h, w)
-        cells = _take(cells, exchanged(0, pixel).reshape(-1))
+    planes = _planes_of(cells)
+    if channels == "joint":
+        planes = exchanged(0, planes.reshape(1, -1, h, w)).reshape(planes.shape)
     elif channels == "mixed":
-        cells = jnp.moveaxis(exchanged(0, jnp.moveaxis(cells, 2, 0)), 0, 2)
+        planes = exchanged(0, planes)
     else:
         # One plane after the other: so the words of one fit into the cache.
         planes = jax.lax.map(
             lambda plane: exchanged(plane[0], plane[1][None])[0],
-            (jnp.arange(c), jnp.moveaxis(cells, 2, 0)),
+            (jnp.arange(c), planes),
         )
-        cells = jnp.moveaxis(planes, 0, 2)
+    cells = _cells_of(planes, cells.dtype)
     return cells if sender is None or inverse else _take(cells, sender)
+
+
+def _planes_of(
+    cells: Shaped[jax.Array, "h w c"],
+) -> UInt8[jax.Array, "c bytes h w"]:
+    planes = jnp.moveaxis(cells, 2, 0)
+    if planes.dtype == jnp.uint8:
+        return planes[:, None]
+    return jnp.moveaxis(jax.lax.bitcast_convert_type(planes, jnp.uint8), 3, 1)
+
+
+def _cells_of(
+    planes: UInt8[jax.Array, "c bytes h w"], dtype
+) -> Shaped[jax.Array, "h w c"]:
+    if planes.shape[1] == 1:
+        return jnp.moveaxis(planes[:, 0], 0, 2)
+    cells = jax.lax.bitcast_convert_type(jnp.moveaxis(planes, 1, 3), dtype)
+    return jnp.moveaxis(cells, 0, 2)
 
 
 def _take(cells: jax.Array, pixel: jax.Array) -> jax.Array:

@@ -12,15 +12,27 @@ from vim_jax._types import Channels
 from vim_jax.attacks.protocol import Images, Plans
 from vim_jax.keys import ImageKey
 from vim_jax.mixer import VisualMixer
-from vim_jax.permute import needs_far, needs_odds, starts_of, turn_words
 from vim_jax.regions import Bounds, RegionPlan
 from vim_jax.shuffling import unshuffle
 from vim_jax.threefry import threefry2x32
+from vim_jax.words import BYTES, needs_far, needs_odds, starts_of, turn_words
 
 IMPLEMENTATION = "threefry2x32"
 """JAX's default PRNG keys. Others give other keys under `jax.vmap`."""
 
 _DOMAIN = 0x56494D00 + 2  # Of keys of two words, see `docs/permutation.md`.
+
+
+class Part(NamedTuple):
+    """Words that are put together from bytes of the keystream of an image.
+
+    Attributes:
+      numbers: which words of the keystream to draw.
+      places: where among their bytes those of the patch are.
+    """
+
+    numbers: UInt32[np.ndarray, " _"]
+    places: Int32[np.ndarray, " _"]
 
 
 class Patch(NamedTuple):
@@ -30,14 +42,14 @@ class Patch(NamedTuple):
       index: number of the image in its batch.
       pixels: `h w c`, with one channel unless cells change channels.
       size: `h w`, its region sizes.
-      words: which words of the image's keystream are that of the patch, if it were an
-        image; the region words are left out, and 0, unless regions are scrambled.
+      words: the keystream of the patch, if it were an image, part by part; None, for
+        zeros, where there are region words that are not needed.
     """
 
     index: UInt32[np.ndarray, ""]
     pixels: UInt8[np.ndarray, "h w c"]
     size: Int32[np.ndarray, "h w"]
-    words: tuple[UInt32[np.ndarray, " _"] | None, ...]
+    words: tuple[Part | None, ...]
 
 
 def choose_patch(
@@ -61,26 +73,31 @@ def choose_patch(
             break
         side += 1
     i, part, k = choice
-    pixel = np.arange(h * w, dtype=np.uint32).reshape(h, w)[part]
     starts = starts_of((h, w, c), mixer.channels)
     planes = range(c) if mixer.channels == "mixed" else range(k, k + 1)
-    first = planes if mixer.channels != "joint" else range(1)
-    coins = np.concatenate([pixel.reshape(-1) + np.uint32(z * h * w) for z in first])
+    moving = planes if mixer.channels != "joint" else range(1)
     size = np.asarray(plans[i], np.int32)[part]
     bounds = bounds_of_sizes(size)
     turning = turn_words(c, mixer.channels)
     later = needs_odds(bounds) or needs_far(bounds)
-    words: list[np.ndarray | None] = [coins]
+    pixel = np.arange(h * w, dtype=np.int64).reshape(h, w)[part].reshape(-1)
+
+    def cells(start, planes):
+        firsts = [BYTES * (start + plane * h * w) for plane in planes]
+        rows = [first + b * h * w for first in firsts for b in range(BYTES)]
+        return _part(np.concatenate([pixel + row for row in rows]))
+
+    words: list[Part | None] = [cells(0, moving)]
     if mixer.scramble_regions or turning or later:
         # Their place is kept where they are not needed.
-        regions = pixel.reshape(-1) + np.uint32(starts.regions)
-        words.append(regions if mixer.scramble_regions else None)
-    for z in range(turning):
-        words.append(pixel.reshape(-1) + np.uint32(starts.turns + z * h * w))
+        bytes_ = BYTES * (starts.regions + pixel)[:, None] + np.arange(BYTES)
+        words.append(_part(bytes_.reshape(-1)) if mixer.scramble_regions else None)
+    if turning:
+        words.append(cells(starts.turns, range(turning)))
     if later:
-        words.append(coins + np.uint32(starts.odds))
+        words.append(cells(starts.odds, moving))
     if needs_far(bounds):
-        words.append(coins + np.uint32(starts.far))
+        words.append(cells(starts.far, moving))
     patch = Patch(
         index=np.asarray(i, np.uint32),
         pixels=np.ascontiguousarray(published[i][part][..., list(planes)]),
@@ -88,6 +105,13 @@ def choose_patch(
         words=tuple(words),
     )
     return patch, bounds
+
+
+def _part(bytes_: np.ndarray) -> Part:
+    """Returns the part that consists of these bytes of the keystream."""
+    numbers, places = np.unique(bytes_ // BYTES, return_inverse=True)
+    places = BYTES * places.reshape(-1) + bytes_ % BYTES
+    return Part(numbers.astype(np.uint32), places.astype(np.int32))
 
 
 def _whole_regions(size: np.ndarray, part: tuple[slice, slice]) -> bool:
@@ -140,13 +164,16 @@ def patch_roughness(
         key = jax.random.fold_in(jax.random.key(seed, impl=IMPLEMENTATION), patch.index)
         first, second = jax.random.key_data(key)
 
-        def drawn(numbers):
-            if numbers is None:
+        def drawn(part):
+            if part is None:
                 return jnp.zeros(pixels, jnp.uint32)
-            domain = jnp.full_like(numbers, _DOMAIN)
-            return threefry2x32((first, second), (numbers, domain))[0]
+            domain = jnp.full_like(part.numbers, _DOMAIN)
+            words = threefry2x32((first, second), (part.numbers, domain))[0]
+            bytes_ = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)
+            chosen = bytes_[part.places].reshape(-1, BYTES)
+            return jax.lax.bitcast_convert_type(chosen, jnp.uint32)
 
-        words = jnp.concatenate([drawn(numbers) for numbers in patch.words])
+        words = jnp.concatenate([drawn(part) for part in patch.words])
         image = unshuffle(
             ImageKey(words, jnp.zeros(8, jnp.uint32)),
             patch.pixels,

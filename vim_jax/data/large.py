@@ -20,7 +20,7 @@ from vim_jax.data.tiled import shuffle_images
 from vim_jax.entropy import permutation_bits
 from vim_jax.keys import ImageKey, SecretKey, _mac
 from vim_jax.mixer import VisualMixer
-from vim_jax.permute import turn_words
+from vim_jax.words import BYTES, moving_planes, turn_words
 
 LARGE_PIXELS = 1 << 25
 
@@ -29,7 +29,7 @@ _PLANNED = 2048
 _LARGEST = 512
 _SHUFFLED = 512
 
-_BLOCK_WORDS = 16
+_BLOCK_BYTES = 64
 
 _Tile = tuple[slice, slice]
 
@@ -160,23 +160,24 @@ def _tile_key(
 ) -> ImageKey:
     """Returns the words of a tile, in the order of an image of its size."""
     height, width, c = shape
-    moving = 1 if channels == "joint" else c
+    moving = moving_planes(c, channels)
     rows, cols = (part.stop - part.start for part in tile)
     planes = 3 * moving + 1 + turn_words(c, channels)
-    words = np.zeros((planes, rows, cols), np.uint32)
+    words = np.zeros((planes, BYTES, rows, cols), np.uint8)
     for plane in range(planes):
         if plane == moving:  # Words for regions, which are not scrambled.
             continue
-        for y, line in enumerate(words[plane], tile[0].start):
-            start = (plane * height + y) * width + tile[1].start
-            line[:] = _keystream(seed, start, line.size)
-    return ImageKey(words.reshape(-1), np.zeros(0, np.uint32))
+        for number in range(BYTES):
+            for y, line in enumerate(words[plane, number], tile[0].start):
+                row = (plane * BYTES + number) * height + y
+                line[:] = _keystream(seed, row * width + tile[1].start, line.size)
+    return ImageKey(words.reshape(-1).view("<u4"), np.zeros(0, np.uint32))
 
 
 def _keystream(seed: bytes, start: int, count: int) -> np.ndarray:
-    """Returns words of the keystream that `SecretKey.image_key` gives in full."""
-    block, skipped = divmod(start, _BLOCK_WORDS)
+    """Returns bytes of the keystream that `SecretKey.image_key` gives in full."""
+    block, skipped = divmod(start, _BLOCK_BYTES)
     cipher = ChaCha20(seed, block.to_bytes(4, "little") + bytes(12))
-    stream = np.zeros(4 * (skipped + count), np.uint8)
+    stream = np.zeros(skipped + count, np.uint8)
     Cipher(cipher, None).encryptor().update_into(stream.data, stream.data)
-    return stream.view("<u4")[skipped:]
+    return stream[skipped:]

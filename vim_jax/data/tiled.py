@@ -21,9 +21,9 @@ from vim_jax._types import Channels
 from vim_jax.data.buckets import Bucket, square
 from vim_jax.data.padded import batch_of, extents_of
 from vim_jax.keys import ImageKey
-from vim_jax.permute import Words, needs_far, needs_odds, turn_words
 from vim_jax.regions import Bounds
 from vim_jax.shuffling import shuffle_padded
+from vim_jax.words import BYTES, Words, moving_planes, needs_far, needs_odds, turn_words
 
 _TILE = 64  # Least side of a tile, in pixels.
 _CUT_TILE = 16  # The same, of a tile for regions that are cut off.
@@ -33,9 +33,10 @@ _CUT_BATCH_PIXELS = 1 << 13  # Of an image, there is little to fill a batch with
 
 
 class _Words:
-    """Views of an image's words, `h w k` for each part; they do not show in tracebacks.
+    """Views of an image's words; they do not show in tracebacks.
 
-    The parts are those of `vim_jax.permute.Words`.
+    The parts are those of `vim_jax.words.Words`, as bytes, `h w k 4` each, and
+    "regions", as words, `h w 1`.
     """
 
     def __init__(self, parts: dict[str, np.ndarray]):
@@ -66,7 +67,7 @@ class _Program(NamedTuple):
     def parts(self) -> tuple[tuple[str, int], ...]:
         """The parts of the words that it takes, and how many of them a pixel has."""
         c = self.bucket.channels
-        moving = 1 if self.channels == "joint" else c
+        moving = moving_planes(c, self.channels)
         needed = {
             "coins": moving,
             "turns": turn_words(c, self.channels),
@@ -221,21 +222,22 @@ def _tiles(
 def _words(key: ImageKey, shape: tuple[int, ...], channels: Channels) -> _Words:
     """Returns views of the words of an image `h w c` under its key."""
     h, w, c = shape
-    moving = 1 if channels == "joint" else c
-    words = np.asarray(key.words).reshape(-1, h * w)
+    moving = moving_planes(c, channels)
+    words = np.asarray(key.words).astype("<u4", copy=False).reshape(-1, h * w)
 
     def view(first: int, count: int) -> np.ndarray:
         part = words[first : first + count]
         if len(part) < count or count == 0:  # Small images have none for far cells.
-            return np.broadcast_to(np.uint32(0), (h, w, count))
-        return part.reshape(count, h, w).transpose(1, 2, 0)
+            return np.broadcast_to(np.uint8(0), (h, w, count, BYTES))
+        rows = part.view(np.uint8).reshape(count, BYTES, h, w)
+        return rows.transpose(2, 3, 0, 1)
 
     turns = turn_words(c, channels)
     odds = moving + 1 + turns
     return _Words(
         {
             "coins": view(0, moving),
-            "regions": view(moving, 1),
+            "regions": words[moving].reshape(h, w, 1),
             "turns": view(moving + 1, turns),
             "odds": view(odds, moving),
             "far": view(odds + moving, moving),
@@ -263,15 +265,16 @@ def _batch_of_words(program: _Program, all_words: Sequence[_Words]) -> ImageKey:
     """Returns words at their places in padded pieces, one row each, hidden as a key."""
     bucket = program.bucket
     per_pixel = sum(count for _, count in program.parts)
-    batch = np.zeros((bucket.images, per_pixel * bucket.pixels), np.uint32)
+    batch = np.zeros((bucket.images, per_pixel * bucket.pixels), "<u4")
     for row, words in zip(batch, all_words, strict=False):
         end = 0
         for name, count in program.parts:
             start, end = end, end + count * bucket.pixels
             part = words.parts[name]
-            h, w, _ = part.shape
-            place = row[start:end].reshape(count, bucket.height, bucket.width)
-            place[:, :h, :w] = part.transpose(2, 0, 1)
+            h, w = part.shape[:2]
+            shape = (count, BYTES, bucket.height, bucket.width)
+            place = row[start:end].view(np.uint8).reshape(shape)
+            place[:, :, :h, :w] = part.transpose(2, 3, 0, 1)
     return ImageKey(batch, np.zeros(0, np.uint32))
 
 
@@ -281,7 +284,7 @@ def _shuffle(key, images, extents, sizes, program):
         parts, end = {"coins": words}, 0
         for name, count in program.parts:
             start, end = end, end + count * program.bucket.pixels
-            parts[name] = words[start:end]
+            parts[name] = words[start:end].reshape(count, -1)
         return shuffle_padded(
             Words(**parts),
             image,

@@ -1,0 +1,17 @@
+"""How many rounds of exchanges regions take, as `docs/permutation.md` has it."""
+
+ROUNDS = 4
+"""Of regions other than large squares and small rectangles."""
+
+LARGE = 8
+"""Squares with sides of powers of two from here up take a round less."""
+
+EXTRA_ROUNDS = 4
+"""Of small rectangles, after the others."""
+
+NEAR_LEVELS = 4
+"""Distances of `2**0` to `2**3` cells are near. Extra rounds have no others."""
+
+FEW, VERY_FEW = 64, 16
+"""Rectangles of fewer cells than the first are small if a side is no power of two,
+and of fewer than the second, any."""
