@@ -1,0 +1,121 @@
+"""VFE against region size, measured and in closed form.
+
+    python -m experiments.fig3_vfe_vs_region_size --preset cpu --data-dir DIR \
+        --json experiments/results/fig3_vfe_vs_region_size_cpu.json
+
+The slides' Fig. 3. Images are shuffled in regions of growing size, with regions in place
+and scrambled, and their VFE compared with `expected_vfe`. Region sizes are in native
+pixels. `cpu` takes about two minutes on two cores. Expect measured and expected means
+to agree within 1 %, VFE to rise quickly up to regions of about 8 pixels, and scrambled
+small regions to be nearly as rough as a shuffle of the whole image.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import jax
+import numpy as np
+import tyro
+from rich.progress import track
+
+import vim_jax
+from experiments.record import write
+from vim_jax.data.arrays import train_test_arrays
+from vim_jax.data.batches import mix_array
+
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 160)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What to measure.
+
+    Attributes:
+      data: test images of these sets, and how many.
+      sizes: of regions, in native pixels; those above an image's side are left out.
+    """
+
+    data: Mapping[str, int]
+    sizes: tuple[int, ...] = SIZES
+
+
+Name = Literal["smoke", "cpu", "gpu", "paper"]
+_WHOLE = Preset({"cifar10": 1000, "mnist": 1000, "imagenette/160px-v2": 100})
+PRESETS: Mapping[Name, Preset] = {
+    "smoke": Preset({"embedded:digits": 20}, (1, 2, 8)),
+    "cpu": _WHOLE,
+    "gpu": _WHOLE,
+    "paper": Preset({"cifar10": 10_000, "mnist": 10_000, "imagenet2012": 10_000}),
+}
+
+
+def run(preset: Name, data_dir: str | None) -> list[dict[str, Any]]:
+    """Returns VFE of each set and region size, as plain data.
+
+    Args:
+      preset: see `PRESETS`.
+      data_dir: where the TFDS data sets lie.
+    """
+    chosen = PRESETS[preset]
+    rows = []
+    for name, count in chosen.data.items():
+        images = train_test_arrays(name, data_dir=data_dir, limit=count).test.images
+        images = images.astype(np.uint8)
+        sizes = [size for size in chosen.sizes if size <= max(images.shape[1:3])]
+        for size in track(sizes, description=name):
+            for scrambled in (False, True):
+                rows.append(_row(name, images, size, scrambled))
+    return rows
+
+
+def _row(name: str, images: np.ndarray, size: int, scrambled: bool) -> dict[str, Any]:
+    start = time.perf_counter()
+    mixer = vim_jax.VisualMixer(region_size=size, scramble_regions=scrambled)
+    expected = functools.partial(
+        vim_jax.expected_vfe, plan_or_size=size, scramble_regions=scrambled
+    )
+    mixed = mix_array(mixer, jax.random.key(0), images)
+    measured = np.asarray(jax.jit(jax.vmap(vim_jax.vfe))(mixed))
+    return {
+        "data": name,
+        "images": len(images),
+        "region_size": size,
+        "scrambled": scrambled,
+        "vfe": float(measured.mean()),
+        "vfe_deviation": float(measured.std()),
+        "expected_vfe": float(np.mean(jax.jit(jax.vmap(expected))(images))),
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+
+
+def main(
+    preset: Name = "smoke",
+    data_dir: str | None = None,
+    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+) -> None:
+    """Measure VFE against region size.
+
+    Args:
+      preset: what to measure.
+      data_dir: where the TFDS data sets lie.
+      json_out: write the results here.
+    """
+    rows = run(preset, data_dir)
+    for row in rows:
+        how = "scrambled" if row["scrambled"] else "in place"
+        print(
+            f"{row['data']}, regions of {row['region_size']} {how}: "
+            f"VFE {row['vfe']:,.0f}, expected {row['expected_vfe']:,.0f}"
+        )
+    if json_out is not None:
+        seconds = sum(row["seconds"] for row in rows)
+        command = f"experiments.fig3_vfe_vs_region_size --preset {preset}"
+        write(json_out, command, seconds, rows)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, prog="python -m experiments.fig3_vfe_vs_region_size")

@@ -1,0 +1,253 @@
+"""ST-Adam beside its neighbours, each at its best learning rate.
+
+    python -m experiments.st_adam_ablation --preset cpu --data-dir DIR \
+        --json experiments/results/st_adam_ablation_cpu.json
+
+ST-Adam, Adam, Adam without bias correction (which differs from ST-Adam in where epsilon
+stands, and only there), AdamW and SGD with momentum, on plain and on mixed images
+(published once, region size 4), with two architectures. All are tuned over one grid of
+learning rates with seed 0, by their accuracy on training images that were held back;
+the best rate of each is then trained with all seeds. `compared` says of each: accuracy
+over seeds; the first epoch whose loss is below that of SGD's last; and how often the
+loss rises from one epoch to the next.
+
+Runs are ordered by seed, and the file given by `--json` is written after each: start the
+command again and it goes on. `cpu` takes about five hours on two cores. Expect
+differences among the Adams within the spread of their seeds.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from experiments.training_runs import Run, finish
+
+Name = Literal["smoke", "cpu", "gpu", "paper"]
+OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
+    "ST-Adam": {"optimizer": "st_adam"},
+    "Adam": {"optimizer": "adam"},
+    "Adam without bias correction": {"optimizer": "adam_no_bias_correction"},
+    "AdamW": {"optimizer": "adamw", "weight_decay": 0.05},
+    "SGD with momentum": {"optimizer": "sgd"},
+}
+_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+_SETTING = "size 4"
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What to train.
+
+    Attributes:
+      data: the data set.
+      images: training images.
+      test_images: test images.
+      validation_images: held back to choose learning rates by.
+      models: names and options.
+      epochs: of each run.
+      batch_size: images a step.
+      rates: of learning.
+      seeds: how many.
+      setting: of mixing.
+    """
+
+    data: str
+    images: int
+    test_images: int
+    validation_images: int
+    models: Mapping[str, Mapping[str, Any]]
+    epochs: int
+    batch_size: int
+    rates: tuple[float, ...] = _RATES
+    seeds: int = 3
+    setting: str = _SETTING
+
+
+PRESETS: Mapping[Name, Preset] = {
+    "smoke": Preset(
+        "embedded:digits",
+        100,
+        50,
+        50,
+        {"resnet8": {"widths": (4, 8)}},
+        1,
+        50,
+        rates=(1e-3, 1e-2),
+        seeds=2,
+        setting="size 2",
+    ),
+    "cpu": Preset(
+        "cifar10",
+        5000,
+        2000,
+        2000,
+        {"resnet8": {}, "vit_tiny_patch4": {}},
+        6,
+        100,
+    ),
+    "gpu": Preset(
+        "cifar10",
+        45_000,
+        10_000,
+        5000,
+        {"resnet20_cifar": {}, "vit_ti4_cifar": {}},
+        50,
+        128,
+    ),
+    "paper": Preset(
+        "cifar10",
+        45_000,
+        10_000,
+        5000,
+        {"resnet18_cifar": {}, "vit_ti4_cifar": {}},
+        100,
+        128,
+        seeds=5,
+    ),
+}
+
+
+def tuning(preset: Preset) -> Iterator[Run]:
+    """Yields the runs of the grid, with seed 0."""
+    for rate in preset.rates:
+        for model in preset.models:
+            for setting in (None, preset.setting):
+                for name in OPTIMIZERS:
+                    yield _run(preset, model, setting, name, rate, 0)
+
+
+def repeats(preset: Preset, rows: list[dict[str, Any]]) -> Iterator[Run]:
+    """Yields the runs of the best rates with the other seeds.
+
+    Args:
+      preset: what to train.
+      rows: of the grid.
+    """
+    for seed in range(1, preset.seeds):
+        for model in preset.models:
+            for setting in (None, preset.setting):
+                for name in OPTIMIZERS:
+                    best = max(
+                        _rows(rows, model, setting, name, seed=0),
+                        key=lambda row: row["validation_accuracy"],
+                    )
+                    rate = best["recipe"]["learning_rate"]
+                    yield _run(preset, model, setting, name, rate, seed)
+
+
+def _run(preset, model, setting, name, rate, seed) -> Run:
+    return Run(
+        data=preset.data,
+        images=preset.images,
+        test_images=preset.test_images,
+        validation_images=preset.validation_images,
+        model=model,
+        options=preset.models[model],
+        setting=setting,
+        way="plain" if setting is None else "mixed",
+        recipe={
+            **OPTIMIZERS[name],
+            "learning_rate": rate,
+            "epochs": preset.epochs,
+            "batch_size": preset.batch_size,
+        },
+        seed=seed,
+    )
+
+
+def _rows(rows, model, setting, name, **rest) -> list[dict[str, Any]]:
+    wanted = {"model": model, "setting": setting, **rest}
+    return [
+        row
+        for row in rows
+        if wanted.items() <= row.items()
+        and OPTIMIZERS[name].items() <= row["recipe"].items()
+    ]
+
+
+def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns, for each network, images and optimizer, what its best rate achieved.
+
+    Args:
+      rows: what `run` returned.
+    """
+    found = []
+    places = dict.fromkeys((row["model"], row["setting"]) for row in rows)
+    for model, setting in places:
+        best = {}
+        for name in OPTIMIZERS:
+            grid = _rows(rows, model, setting, name, seed=0)
+            if grid:
+                first = max(grid, key=lambda row: row["validation_accuracy"])
+                rate = first["recipe"]["learning_rate"]
+                best[name] = rate, [
+                    row
+                    for row in _rows(rows, model, setting, name)
+                    if row["recipe"]["learning_rate"] == rate
+                ]
+        target = None
+        if "SGD with momentum" in best:
+            target = np.mean([x["losses"][-1] for x in best["SGD with momentum"][1]])
+        for name, (rate, chosen) in best.items():
+            losses = np.array([row["losses"] for row in chosen])
+            accuracies = [row[f"{row['way']}_accuracy"] for row in chosen]
+            below = losses.mean(0) <= target if target is not None else np.array([])
+            found.append(
+                {
+                    "model": model,
+                    "setting": setting,
+                    "optimizer": name,
+                    "learning_rate": rate,
+                    "seeds": len(chosen),
+                    "accuracy": float(np.mean(accuracies)),
+                    "deviation": float(np.std(accuracies)),
+                    "epochs_to_target": int(below.argmax()) + 1 if below.any() else None,
+                    "rises": float((np.diff(losses, axis=1) > 0).mean())
+                    if losses.shape[1] > 1
+                    else 0.0,
+                }
+            )
+    return found
+
+
+def run(
+    preset: Name, path: pathlib.Path | None, data_dir: str | None
+) -> list[dict[str, Any]]:
+    """Returns the rows of all runs, as plain data.
+
+    Args:
+      preset: see `PRESETS`.
+      path: of the results file; None keeps no results.
+      data_dir: where the TFDS data sets lie.
+    """
+    chosen = PRESETS[preset]
+    command = f"experiments.st_adam_ablation --preset {preset}"
+    rows = finish(tuning(chosen), path, command, data_dir)
+    return finish(repeats(chosen, rows), path, command, data_dir, rows)
+
+
+def main(
+    preset: Name = "smoke",
+    data_dir: str | None = None,
+    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+) -> None:
+    """Compare optimizers at their best learning rates.
+
+    Args:
+      preset: what to train.
+      data_dir: where the TFDS data sets lie.
+      json_out: the results; runs that it holds already are not repeated.
+    """
+    for row in compared(run(preset, json_out, data_dir)):
+        print(
+            f"{row['model']}, {row['setting'] or 'plain'}, {row['optimizer']}: "
+            f"{row['accuracy']:.1%} at {row['learning_rate']}"
+        )
+
+
+if __name__ == "__main__":
+    tyro.cli(main, prog="python -m experiments.st_adam_ablation")

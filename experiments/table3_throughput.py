@@ -1,0 +1,175 @@
+"""Images a second of training: plain, published once, and mixed anew at every step.
+
+    python -m experiments.table3_throughput --preset cpu \
+        --json experiments/results/table3_throughput_cpu.json
+
+The slides' Table III. Steps of one network, on plain images, on images that were mixed
+beforehand, and with mixing inside the step, take turns; medians over repeats. Mixing
+beforehand costs nothing at the step, and is reported as images a second of its own.
+`cpu` takes about ten minutes on two cores. Expect "published once" to be as fast as
+plain, whatever the noise says, and "fresh" to cost a few per cent of small networks.
+"""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from flax import nnx
+from rich.progress import track
+
+from benchmarks.timing import seconds
+from experiments.record import write
+from experiments.training_runs import SETTINGS
+from vim_jax.models import create_model
+from vim_jax.training import TrainConfig
+from vim_jax.training.optimizers import make_optimizer
+from vim_jax.training.step import init_state, make_train_step
+
+PLAIN, ONCE, FRESH, MIXING = "plain", "published once", "fresh", "mixing alone"
+_CLASSES = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What to time.
+
+    Attributes:
+      models: names and options.
+      batch_size: images a step.
+      side: of the images, in pixels.
+      setting: one of `SETTINGS`.
+      steps: in a row.
+      repeats: of which the median is taken.
+    """
+
+    models: Mapping[str, Mapping[str, Any]]
+    batch_size: int
+    side: int
+    setting: str
+    steps: int
+    repeats: int
+
+
+Name = Literal["smoke", "cpu", "gpu", "paper"]
+_SMALL = (
+    "resnet20_cifar", "vit_ti4_cifar", "swin_t_cifar", "shufflenet_v2_x1_0_cifar",
+    "mobilenet_v2_cifar", "vgg11_bn_cifar",
+)  # fmt: skip
+_LARGE = (
+    "shufflenet_v2_x1_0", "vgg16", "resnet50", "mobilenet_v2", "vit_b16", "swin_t",
+)  # fmt: skip
+PRESETS: Mapping[Name, Preset] = {
+    "smoke": Preset({"resnet8": {"widths": (4, 8)}}, 4, 16, "size 4", 1, 1),
+    "cpu": Preset({name: {} for name in _SMALL}, 64, 32, "size 4", 1, 5),
+    "gpu": Preset(
+        {name: {"dtype": "bfloat16"} for name in _LARGE}, 256, 224, "size 14", 10, 20
+    ),
+    "paper": Preset({name: {} for name in _LARGE}, 64, 224, "size 14", 10, 20),
+}
+
+
+def run(preset: Name) -> list[dict[str, Any]]:
+    """Returns the speed of each network, as plain data.
+
+    Args:
+      preset: see `PRESETS`.
+    """
+    chosen = PRESETS[preset]
+    shape = (chosen.batch_size, chosen.side, chosen.side, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    rows = []
+    for model, options in track(chosen.models.items(), description="models"):
+        start = time.perf_counter()
+        taken = seconds(_ways(model, options, images, chosen), chosen.repeats)
+        per_way = chosen.batch_size * chosen.steps
+        rows.append(
+            {
+                "model": model,
+                "options": dict(options),
+                "shape": list(shape),
+                "setting": chosen.setting,
+                "images_per_s": {way: per_way / x for way, x in taken.items()},
+                "overhead_percent": {
+                    way: 100 * (taken[way] / taken[PLAIN] - 1) for way in (ONCE, FRESH)
+                },
+                "seconds": round(time.perf_counter() - start, 1),
+            }
+        )
+    return rows
+
+
+def _ways(
+    model: str, options: Mapping[str, Any], images: np.ndarray, preset: Preset
+) -> dict[str, Callable[[], Any]]:
+    """Returns ways to take some steps, all on one network in turns."""
+    mixer = SETTINGS[preset.setting]
+    plain = TrainConfig(model=model, model_options=dict(options), learning_rate=1e-4)
+    fresh = dataclasses.replace(plain, fresh=mixer)
+    network = create_model(
+        model,
+        num_classes=_CLASSES,
+        image_size=preset.side,
+        rngs=nnx.Rngs(0),
+        **options,
+    )
+    optimizer = make_optimizer(plain, 1000)
+    graphdef, state = init_state(network, optimizer)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    # Placed as the step returns it, or its second call would compile again.
+    state = jax.device_put(state, device)
+    indices = jnp.arange(len(images), dtype=jnp.int32)
+    labels = indices % _CLASSES
+    key = jax.random.key(0)
+    mix = jax.jit(lambda key, images: mixer(key, images)[0])
+
+    def train(config: TrainConfig, batch: jax.Array) -> Callable[[], Any]:
+        step = make_train_step(graphdef, optimizer, config, replicated=device)
+
+        def run():
+            nonlocal state
+            metrics = None
+            for _ in range(preset.steps):
+                state, metrics = step(state, batch, labels, indices)
+            return metrics
+
+        return run
+
+    batch = jnp.asarray(images)
+    return {
+        PLAIN: train(plain, batch),
+        ONCE: train(plain, mix(key, batch)),
+        FRESH: train(fresh, batch),
+        MIXING: lambda: [mix(key, batch) for _ in range(preset.steps)],
+    }
+
+
+def main(
+    preset: Name = "smoke",
+    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+) -> None:
+    """Time training on plain and on mixed images.
+
+    Args:
+      preset: what to time.
+      json_out: write the results here.
+    """
+    rows = run(preset)
+    for row in rows:
+        speeds, more = row["images_per_s"], row["overhead_percent"]
+        print(
+            f"{row['model']}: {speeds[PLAIN]:,.0f} images/s, {ONCE} {more[ONCE]:+.1f} "
+            f"%, {FRESH} {more[FRESH]:+.1f} %"
+        )
+    if json_out is not None:
+        total = sum(row["seconds"] for row in rows)
+        write(json_out, f"experiments.table3_throughput --preset {preset}", total, rows)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, prog="python -m experiments.table3_throughput")

@@ -1,0 +1,237 @@
+"""Training runs of experiments: what a network learns from, and how well.
+
+Every run is a row of its results file, which is written after each: who starts an
+experiment again goes on from there. Rows say themselves with which commit and on which
+device they were measured.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from PIL import Image
+
+import vim_jax
+from experiments.record import write
+from vim_jax import VisualMixer
+from vim_jax.data.arrays import LabelledImages, train_test_arrays
+from vim_jax.report.provenance import provenance
+from vim_jax.training import TrainConfig, evaluate, train
+
+Way = Literal["plain", "mixed", "thumbnail"]
+SETTINGS: Mapping[str, VisualMixer] = {
+    **{f"size {s}": VisualMixer(region_size=s) for s in (2, 4, 7, 8, 14, 28, 56)},
+    "size 4, scrambled": VisualMixer(region_size=4, scramble_regions=True),
+    "level 0.6": VisualMixer(level=0.6, clip=True),
+}
+_BATCH = 250
+_REMIXES = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """What identifies a row.
+
+    Attributes:
+      data: name of the data set.
+      images: how many training images, at most.
+      test_images: how many test images, at most.
+      validation_images: how many training images, after those, to choose settings by.
+      side: images are resized to so many pixels; None leaves them as they are.
+      model: name of the model.
+      options: of the model.
+      setting: one of `SETTINGS`; None for plain images.
+      way: what the network learns from. Mixed images are published once; thumbnails are
+        the region means of the same images.
+      recipe: other fields of `TrainConfig`.
+      seed: of the mixing, the parameters and the order.
+    """
+
+    data: str
+    images: int
+    test_images: int
+    validation_images: int = 0
+    side: int | None = None
+    model: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    setting: str | None = None
+    way: Way = "plain"
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings of the training."""
+        return TrainConfig(
+            model=self.model,
+            model_options=dict(self.options),
+            seed=self.seed,
+            **{"num_classes": None, **self.recipe},
+            fresh=self.remixer,
+        )
+
+    @property
+    def remixer(self) -> VisualMixer | None:
+        """Shuffles mixed images again in their regions, as anyone can."""
+        if self.way != "mixed" or self.setting is None:
+            return None
+        mixer = SETTINGS[self.setting]
+        return mixer if mixer.region_size is not None else None
+
+
+def finish(
+    runs: Iterable[Run],
+    path: pathlib.Path | None,
+    command: str,
+    data_dir: str | None,
+    rows: list[dict[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """Returns the rows of all runs, those from an earlier start among them.
+
+    Args:
+      runs: to be trained, in this order.
+      path: of the results file, which need not exist; None keeps no results.
+      command: the module and its arguments, without paths.
+      data_dir: where the TFDS data sets lie.
+      rows: those there are already; by default those of the results file.
+    """
+    if rows is None:
+        rows = json.loads(path.read_text())["rows"] if path and path.exists() else []
+    for run in runs:
+        if any(_identity(run).items() <= row.items() for row in rows):
+            continue
+        rows.append(row_of(run, data_dir))
+        print(sentence(rows[-1]), flush=True)
+        if path is not None:
+            write(path, command, sum(row["seconds"] for row in rows), rows)
+    return rows
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    """Returns a run as JSON gives it back."""
+    return json.loads(json.dumps(dataclasses.asdict(run)))
+
+
+def row_of(run: Run, data_dir: str | None) -> dict[str, Any]:
+    """Trains a network, and returns what it recognises, as plain data."""
+    start = time.perf_counter()
+    parts = images_of(run, data_dir)
+    kinds = {"plain": {name: images for name, (images, _) in parts.items()}}
+    if run.setting is not None:
+        kinds |= _mixed(parts, run.setting, run.seed)
+    train_set = kinds[run.way]["train"], parts["train"].labels
+    test_sets = {kind: (x["test"], parts["test"].labels) for kind, x in kinds.items()}
+    if "validation" in parts:
+        chosen_by = kinds[run.way]["validation"]
+        test_sets["validation"] = chosen_by, parts["validation"].labels
+    history = train(run.config, train_set, test_sets, progress=False)
+    height = train_set[0].shape[1]
+    row = {
+        **_identity(run),
+        "train_images": len(train_set[1]),
+        "tested": len(parts["test"].labels),
+        "shape": list(train_set[0].shape[1:]),
+        "native_pixels_per_pixel": _native_side(run.data, data_dir) / height,
+        "train_accuracy": history.final["train_accuracy"],
+        **{f"{kind}_accuracy": history.final[f"{kind}_accuracy"] for kind in test_sets},
+        "losses": [round(x["train_loss"], 5) for x in history.epochs],
+    }
+    if run.remixer is not None:
+        row["averaged_accuracy"] = evaluate(
+            history.model, *test_sets["mixed"], remixed=run.remixer, times=_REMIXES
+        )
+    made = provenance("")
+    return {
+        **row,
+        "training_seconds": round(sum(x["seconds"] for x in history.epochs), 1),
+        "seconds": round(time.perf_counter() - start, 1),
+        **{key: made[key] for key in ("commit", "device", "cores")},
+    }
+
+
+def images_of(run: Run, data_dir: str | None) -> dict[str, LabelledImages]:
+    """Returns the images of a run by part, resized if it asks for that."""
+    return _images_of(
+        run.data,
+        run.images,
+        run.test_images,
+        run.validation_images,
+        run.side,
+        data_dir,
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _images_of(name, images, test_images, validation_images, side, data_dir):
+    limit = max(images + validation_images, test_images)
+    data = train_test_arrays(name, data_dir=data_dir, limit=limit)
+    parts = {
+        "train": (data.train, slice(images)),
+        "test": (data.test, slice(test_images)),
+    }
+    if validation_images:
+        held_back = slice(images, images + validation_images)
+        parts["validation"] = (data.train, held_back)
+    return {
+        part: LabelledImages(_resized(source.images[rows], side), source.labels[rows])
+        for part, (source, rows) in parts.items()
+    }
+
+
+@functools.cache
+def _native_side(name: str, data_dir: str | None) -> int:
+    return train_test_arrays(name, data_dir=data_dir, limit=1).train.images.shape[1]
+
+
+def _resized(images: np.ndarray, side: int | None) -> np.ndarray:
+    images = images.astype(np.uint8)
+    if side is None or images.shape[1:3] == (side, side):
+        return images
+
+    def resized(image):
+        picture = Image.fromarray(image.squeeze())
+        picture = picture.resize((side, side), Image.Resampling.BILINEAR)
+        return np.asarray(picture).reshape(side, side, -1)
+
+    return np.stack([resized(image) for image in images])
+
+
+def _mixed(
+    parts: Mapping[str, LabelledImages], setting: str, seed: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """Returns mixed images and their thumbnails, by part."""
+    key = jax.random.key(seed)
+    kinds: dict[str, dict[str, np.ndarray]] = {"mixed": {}, "thumbnail": {}}
+    for i, (part, (images, _)) in enumerate(parts.items()):
+        found = mixed_part(images, SETTINGS[setting], jax.random.fold_in(key, i))
+        kinds["mixed"][part], kinds["thumbnail"][part] = found
+    return kinds
+
+
+def mixed_part(
+    images: np.ndarray, mixer: VisualMixer, key: jax.Array
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images mixed once each, and the region means of these."""
+    means = jax.jit(jax.vmap(vim_jax.thumbnail))
+    mixed, thumbnails = np.empty_like(images), np.empty_like(images)
+    for start in range(0, len(images), _BATCH):
+        part = slice(start, start + _BATCH)
+        mixed[part], plans = mixer(jax.random.fold_in(key, start), images[part])
+        thumbnails[part] = np.rint(np.asarray(means(mixed[part], plans)))
+    return mixed, thumbnails
+
+
+def sentence(row: Mapping[str, Any]) -> str:
+    """Returns what a row says, for whoever watches."""
+    options = "".join(f", {key} {value}" for key, value in row["options"].items())
+    where = f", {row['setting']}, {row['way']}" if row["setting"] else ", plain"
+    return (
+        f"{row['data']}, {row['model']}{options}{where}, seed {row['seed']}: "
+        f"{row[row['way'] + '_accuracy']:.1%} in {row['seconds']:.0f} s"
+    )
