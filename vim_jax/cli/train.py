@@ -267,9 +267,10 @@ def _model_option(text: str) -> tuple[str, Any]:
     if not (name and equals and value):
         raise ValueError(f"--model-option {text} is not NAME=VALUE, as in dim=64")
     try:
-        return name, json.loads(value.lower() if value in ("True", "False") else value)
+        parsed = json.loads(value.lower() if value in ("True", "False") else value)
     except json.JSONDecodeError:
-        return name, value
+        parsed = value
+    return name, tuple(parsed) if isinstance(parsed, list) else parsed
 
 
 def _prepared(

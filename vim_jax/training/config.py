@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from vim_jax.mixer import VisualMixer
 from vim_jax.models import list_models
@@ -58,9 +58,7 @@ class TrainConfig:
     """
 
     model: str = "vit_tiny_patch4"
-    model_options: dict[str, bool | int | float | str] = dataclasses.field(
-        default_factory=dict
-    )
+    model_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     num_classes: int | None = None
     epochs: int = 10
     batch_size: int = 128

@@ -95,11 +95,12 @@ def train_epoch(
     def look() -> None:
         nonlocal clock
         for metrics in jax.device_get(pending):
+            loss = float(metrics.loss)
             totals.steps += 1
-            totals.loss += float(metrics.loss)
+            totals.loss += loss
             totals.correct += int(metrics.correct)
-            if not math.isfinite(metrics.loss):
-                raise _not_finite(config, metrics.loss, earlier + totals.steps)
+            if not math.isfinite(loss):
+                raise _not_finite(config, loss, earlier + totals.steps)
         totals.seconds -= clock - (clock := time.perf_counter())
         advance(len(pending))
         pending.clear()
