@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from shuffle_cases import COLLECTIVES
-from training_runs import CONFIG
+from training_runs import CONFIG, ByBrightness
 
 import vim_jax
 from vim_jax.training.augment import (
@@ -128,15 +128,6 @@ def test_flips_and_crops_come_before_mixing():
     assert (regions(moved) != regions(IMAGES)).any()
     mixed = augmented(5, fresh=MIXER, **settings)
     np.testing.assert_array_equal(regions(mixed), regions(moved))
-
-
-class ByBrightness(vim_jax.VisualMixer):
-    """Plans one of two sizes: for levels, planning takes long to compile."""
-
-    def plan(self, image):
-        bright = image.astype(jnp.float32).mean() > 128
-        size = jnp.where(bright, jnp.int32(4), jnp.int32(2))
-        return vim_jax.RegionPlan(jnp.broadcast_to(size, image.shape[:2]))
 
 
 def test_a_level_is_planned_for_each_image():

@@ -8,9 +8,11 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from sklearn.datasets import load_digits
 
+import vim_jax
 from vim_jax.training import TrainConfig, train
 
 CONFIG = TrainConfig(
@@ -23,6 +25,15 @@ CONFIG = TrainConfig(
 RESNET = dataclasses.replace(
     CONFIG, model="resnet8", model_options={"widths": (4, 8)}, epochs=2
 )
+
+
+class ByBrightness(vim_jax.VisualMixer):
+    """Plans one of two sizes: for levels, planning takes long to compile."""
+
+    def plan(self, image):
+        bright = image.astype(jnp.float32).mean() > 96
+        size = jnp.where(bright, jnp.int32(4), jnp.int32(2))
+        return vim_jax.RegionPlan(jnp.broadcast_to(size, image.shape[:2]))
 
 
 def digit_sets():
