@@ -33,7 +33,6 @@ def test_trains_on_mixed_digits_and_tests_on_three_kinds(tmp_path, capsys):
     arguments += ["--remix", "--crop", 2, "--eval-remixes", 2, "--clip-norm", 1]
     assert _run(*arguments) == 0
     result = json.loads((out / "result.json").read_text())
-    assert result["mixed_accuracy"] > 0.3
     assert {"plain_accuracy", "thumbnail_accuracy"} < set(result)
     # A sorting encoder sees no difference.
     assert abs(result["remixed_accuracy"] - result["mixed_accuracy"]) < 0.01
@@ -42,7 +41,10 @@ def test_trains_on_mixed_digits_and_tests_on_three_kinds(tmp_path, capsys):
     assert config["fresh"]["region_size"] == 2
     assert config["model_options"]["dim"] == 16
     assert (out / "checkpoints").is_dir()
-    assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["train_loss"] for line in lines]
+    assert len(losses) == 3
+    assert losses[2] < 0.95 * losses[0]
     shown = capsys.readouterr().out
     for name in ("plain", "mixed", "thumbnail", "mean of 2 shuffles"):
         assert name in shown

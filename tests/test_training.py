@@ -173,6 +173,13 @@ def test_tensorboard(installed, uninterrupted, sets, tmp_path, monkeypatch):
     assert {"train_loss", "dark_accuracy"} < {name for name, _, _ in written}
 
 
+def test_the_host_does_not_wait_for_each_step(uninterrupted, sets, monkeypatch):
+    waits, get = [], jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda tree: get((waits.append(1), tree)[1]))
+    run(CONFIG, *sets)
+    assert len(waits) == 3 * (1 + 2)  # An epoch: once for 8 steps and for each set.
+
+
 def test_progress_is_shown(sets, capsys):
     run(dataclasses.replace(CONFIG, epochs=1), *sets, progress=True)
     assert "epoch 1/1, loss" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ def regions(images, size=SIZE):
     return np.sort(cells.reshape(*cells.shape[:4], -1))
 
 
-def augmented(step=0, images=IMAGES, indices=INDICES, **settings):
+def augmented(step=0, images=IMAGES, indices=INDICES, **settings: Any):
     config = dataclasses.replace(CONFIG, **settings)
     return np.asarray(
         augment(config, jnp.int32(step), jnp.asarray(images), jnp.asarray(indices))
@@ -103,7 +104,7 @@ def test_fresh_mixing_is_that_of_shuffle_and_differs_by_step_and_image():
 
 
 def test_what_happens_to_an_image_does_not_depend_on_its_batch():
-    settings = dict(flip=True, crop=2, fresh=MIXER)
+    settings: dict[str, Any] = dict(flip=True, crop=2, fresh=MIXER)
     whole = augmented(3, **settings)
     order = np.random.default_rng(1).permutation(16)[:8]
     part = augmented(3, IMAGES[order], INDICES[order], **settings)
@@ -123,7 +124,7 @@ def test_devices_augment_their_own_images_and_as_one_would():
 
 
 def test_flips_and_crops_come_before_mixing():
-    settings = dict(flip=True, crop=2)
+    settings: dict[str, Any] = dict(flip=True, crop=2)
     moved = augmented(5, **settings)
     assert (regions(moved) != regions(IMAGES)).any()
     mixed = augmented(5, fresh=MIXER, **settings)

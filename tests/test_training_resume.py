@@ -6,6 +6,7 @@ import signal
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -161,7 +162,7 @@ def test_no_random_key_enters_a_checkpoint(stepwise, sets, tmp_path, monkeypatch
     assert len(saved) == 7  # Steps 5, 8, 10, 15, 16, 20 and 24.
     for _, _, state, metadata in saved:
         for leaf in jax.tree.leaves(state):
-            assert not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            assert not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
             assert leaf.dtype != np.uint32  # Data of keys.
         assert set(metadata) == {"epochs", "totals"}
 
