@@ -17,6 +17,7 @@ import vim_jax
 from benchmarks.images import photographs
 from benchmarks.timing import Ways, seconds
 from vim_jax.models import create_model
+from vim_jax.training import TrainConfig
 from vim_jax.training.step import init_state, make_train_step
 
 PLAIN, ADAPTIVE = "plain", "adaptive"
@@ -99,16 +100,15 @@ def _steps(model, options, images, plans, mixings, steps) -> dict[str, Callable]
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     # Placed as the step returns it, or its second call would compile again.
     state = jax.device_put(state, device)
-    train_step = make_train_step(
-        graphdef, optimizer, label_smoothing=0.0, replicated=device
-    )
-    labels = jnp.arange(len(images), dtype=jnp.int32) % _CLASSES
+    train_step = make_train_step(graphdef, optimizer, TrainConfig(), replicated=device)
+    indices = jnp.arange(len(images), dtype=jnp.int32)
+    labels = indices % _CLASSES
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def step(mixing, state, images, labels, plans):
         if mixing is not None:
             images = _mix(mixing, state.step, images, plans)
-        return train_step(state, images, labels)
+        return train_step(state, images, labels, indices)
 
     def train(mixing):
         nonlocal state

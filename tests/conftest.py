@@ -8,6 +8,7 @@ import hypothesis
 import jax
 import jaxtyping
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from vim_jax.attacks import seed_search
 
@@ -50,3 +51,46 @@ def few_seeds():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seed_search, "Config", few)
         yield
+
+
+@pytest.fixture(scope="session")
+def programs_dir(tmp_path_factory) -> pathlib.Path:
+    """A folder for compiled programs."""
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.fixture(scope="module")
+def kept_programs(programs_dir):
+    """Keeps compiled programs for other modules, and for processes started here."""
+    settings = {
+        "jax_compilation_cache_dir": str(programs_dir),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+            patch.setenv(name.upper(), str(value))
+        compilation_cache.reset_cache()
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="session")
+def sets():
+    """Digits to train on, and two test sets."""
+    import training_runs
+
+    return training_runs.digit_sets()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(kept_programs, sets, tmp_path_factory):
+    """A training run, and its folder."""
+    import training_runs
+
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return training_runs.run(training_runs.CONFIG, *sets, out=out), out

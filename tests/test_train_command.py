@@ -2,9 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from vim_jax import VisualMixer, training
 from vim_jax.cli import main
+from vim_jax.cli.train import _prepared
+from vim_jax.data.arrays import LabelledImages, TrainTest
+
+pytestmark = pytest.mark.usefixtures("kept_programs")
 
 
 def _run(*arguments: object) -> int:
@@ -14,17 +20,79 @@ def _run(*arguments: object) -> int:
     return exit_info.value.code
 
 
+TINY = ["--model", "vit_tiny_patch4", "--patch-size", 2, "--model-option", "dim=16"]
+TINY += ["--model-option", "depth=1", "--model-option", "heads=2"]
+DIGITS = ["--data", "embedded:digits", "--limit", 400, "--batch-size", 40, *TINY]
+
+
 @pytest.mark.slow
-def test_trains_on_mixed_digits_and_tests_on_both(tmp_path, capsys):
+def test_trains_on_mixed_digits_and_tests_on_three_kinds(tmp_path, capsys):
     out = tmp_path / "run"
-    arguments = ["--data", "embedded:digits", "--out", out, "--region-size", 2]
-    assert _run(*arguments, "--epochs", 2, "--limit", 400, "--batch-size", 40) == 0
+    arguments = [*DIGITS, "--out", out, "--region-size", 2, "--epochs", 3]
+    arguments += ["--learning-rate", 0.01, "--patch-encoder", "sorted", "--ema", 0.8]
+    arguments += ["--remix", "--crop", 2, "--eval-remixes", 2, "--clip-norm", 1]
+    assert _run(*arguments) == 0
     result = json.loads((out / "result.json").read_text())
-    assert result["mixed_accuracy"] > 0.3
-    assert "plain_accuracy" in result
+    assert {"plain_accuracy", "thumbnail_accuracy"} < set(result)
+    # A sorting encoder sees no difference.
+    assert abs(result["remixed_accuracy"] - result["mixed_accuracy"]) < 0.01
+    config = result["config"]
+    assert (config["crop_multiple"], config["ema"], config["clip_norm"]) == (2, 0.8, 1)
+    assert config["fresh"]["region_size"] == 2
+    assert config["model_options"]["dim"] == 16
     assert (out / "checkpoints").is_dir()
-    assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
-    assert "mixed" in capsys.readouterr().out
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["train_loss"] for line in lines]
+    assert len(losses) == 3
+    assert losses[2] < 0.95 * losses[0]
+    shown = capsys.readouterr().out
+    for name in ("plain", "mixed", "thumbnail", "mean of 2 shuffles"):
+        assert name in shown
+
+
+@pytest.mark.parametrize("how", ["once", "fresh", "mixed_already", "plain"])
+def test_what_is_trained_and_tested_on(how):
+    rng = np.random.default_rng(0)
+    labels = np.arange(3, dtype=np.int32)
+    train, test = (rng.integers(0, 256, (3, 8, 8, 1), np.uint8) for _ in range(2))
+    sets = TrainTest(
+        LabelledImages(train, labels), LabelledImages(test, labels), ("a", "b", "c")
+    )
+    mixer = None if how == "plain" else VisualMixer(region_size=4)
+    (images, _), test_sets = _prepared(
+        sets, mixer, 0, how == "fresh", how == "mixed_already"
+    )
+    assert (images == train).all() == (how != "once")
+    assert (np.sort(images, axis=None) == np.sort(train, axis=None)).all()
+    expected = {
+        "once": ["plain", "mixed", "thumbnail"],
+        "fresh": ["plain", "mixed", "thumbnail"],
+        "mixed_already": ["mixed", "thumbnail"],
+        "plain": ["plain"],
+    }
+    assert list(test_sets) == expected[how]
+    if how != "plain":
+        mixed = test_sets["mixed"][0]
+        assert (mixed == test).all() == (how == "mixed_already")
+        assert np.unique(test_sets["thumbnail"][0][0]).size <= 4
+
+
+def test_a_bad_loss_is_one_sentence(tmp_path, capsys):
+    arguments = [*DIGITS, "--out", tmp_path / "run", "--optimizer", "sgd"]
+    assert _run(*arguments, "--learning-rate", 1e30) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert "Traceback" not in error
+    assert "at step" in error
+    assert "try a smaller --learning-rate than 1e+30" in error
+
+
+def test_sigterm_exits_143(tmp_path, capsys, monkeypatch):
+    def terminated(*args, **kwargs):
+        raise SystemExit(143)
+
+    monkeypatch.setattr(training, "train", terminated)
+    assert _run(*DIGITS, "--out", tmp_path / "run") == 143
+    assert "run the same command again to go on" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -40,8 +108,7 @@ def test_trains_on_real_images_at_a_level(tmp_path, tfds_dir):
 
 def test_another_run_in_the_folder_is_refused(tmp_path, capsys):
     out = tmp_path / "run"
-    arguments = ["--data", "embedded:digits", "--out", out, "--limit", 100]
-    arguments += ["--batch-size", 40]
+    arguments = [*DIGITS, "--out", out]
     assert _run(*arguments, "--epochs", 1) == 0
     before = (out / "metrics.jsonl").read_bytes()
     assert _run(*arguments, "--epochs", 2) == 2
@@ -69,10 +136,19 @@ def test_another_run_in_the_folder_is_refused(tmp_path, capsys):
             "region-size",
         ),
         (["--out", "run"], "data"),
+        ([*DIGITS, "--fresh"], "--fresh needs to know how to mix"),
+        ([*DIGITS, "--remix", "--level", "0.5"], "--remix needs to know the regions"),
+        ([*DIGITS, "--eval-remixes", "2"], "--eval-remixes needs to know the regions"),
+        ([*DIGITS, "--fresh", "--remix", "--region-size", "2"], "leave one out"),
+        ([*DIGITS, "--crop", "3", "--region-size", "2"], "--crop 3 with"),
+        ([*DIGITS, "--model-option", "dim"], "--model-option dim is not NAME=VALUE"),
+        ([*DIGITS, "--model", "lenet"], "use one of resnet20_cifar"),
+        ([*DIGITS, "--optimizer", "adam", "--weight-decay", "1"], "adamw"),
+        ([*DIGITS, "--ema", "1"], "--ema 1.0: use"),
     ],
 )
 def test_usage_errors_name_the_option(arguments, named, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert _run(*arguments) == 2
-    assert named in capsys.readouterr().err
+    assert named in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()

@@ -28,7 +28,8 @@ while networks still learn from them.
 {commands}
 
 `vim-jax COMMAND --help` shows options and examples.
-Exit codes: 0 done; 1 some images failed; 2 usage; 3 wrong key; 130 interrupted."""
+Exit codes: 0 done; 1 failed, or some images did; 2 usage; 3 wrong key; 130
+interrupted; 143 terminated."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -95,7 +96,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         complain(as_options(str(error)))
         return USAGE
     except (FloatingPointError, RuntimeError) as error:  # What `train` documents.
-        complain(str(error))
+        complain(as_options(str(error)))
         return FAILED
     except ModuleNotFoundError as error:
         complain(

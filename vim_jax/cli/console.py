@@ -24,12 +24,17 @@ err = Console(stderr=True, highlight=False, emoji=False)
 
 # What the library calls an argument, the command line calls an option.
 _ARGUMENTS = (
-    "clip|data_dir|fmt|level|max_pixels|max_region|region_size|target_vfe|workers"
+    "clip|data_dir|fmt|level|max_pixels|max_region|region_size|target_vfe|workers|"
+    "batch_size|checkpoint_every_steps|clip_norm|crop|crop_multiple|ema|epochs|"
+    "label_smoothing|learning_rate|seed|warmup_fraction|weight_decay"
 )
 _GIVEN = re.compile(
     rf"(?<![^\s(])({_ARGUMENTS})(?:=| is )'?([^\s/,:;)']+?)'?(?=[\s,:;)]|\.?$|\. )"
 )
-_NAMED = re.compile(r"(?<![^\s(])(data_dir|max_pixels|max_region)(?=[\s,:]|$)")
+_NAMED = re.compile(
+    r"(?<![^\s(])(batch_size|clip_norm|crop_multiple|data_dir|learning_rate|max_pixels|"
+    r"max_region|warmup_fraction|weight_decay)(?=[\s,:]|$)"
+)
 
 
 def as_options(sentence: str) -> str:

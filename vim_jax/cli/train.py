@@ -1,14 +1,20 @@
 """`vim-jax train`: train a network on plain or mixed images."""
 
+import json
 import pathlib
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.table import Table
 
 from vim_jax.cli import options
+from vim_jax.cli.console import complain, progress, say
 from vim_jax.cli.console import out as console
-from vim_jax.cli.console import progress, say
+from vim_jax.mixer import VisualMixer
+
+if TYPE_CHECKING:
+    from vim_jax.data.arrays import TrainTest
+    from vim_jax.training.image_sets import ImageSet
 
 
 def train(
@@ -28,18 +34,30 @@ def train(
         ),
     ] = None,
     model: Annotated[
-        Literal["vit_tiny_patch4", "resnet8", "resnet20_cifar"],
-        tyro.conf.arg(help="Architecture."),
+        str,
+        tyro.conf.arg(
+            help="Architecture: resnet8, vit_tiny_patch4, resnet20_cifar, ...; a wrong "
+            "name shows all.",
+            metavar="NAME",
+        ),
     ] = "resnet8",
+    model_option: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(
+            help="Option of the architecture, such as dtype=bfloat16; can be repeated.",
+            metavar="NAME=VALUE",
+        ),
+    ] = (),
     patch_size: Annotated[
         int | None,
         tyro.conf.arg(help="Patch size of a ViT, in pixels.", metavar="N"),
     ] = None,
     patch_encoder: Annotated[
-        Literal["linear", "sorted"] | None,
+        str | None,
         tyro.conf.arg(
-            help="How a ViT reads a patch: in order, or sorted, so that shuffling "
-            "inside it changes nothing."
+            help="How a ViT reads a patch: linear, in order; or sorted, so that "
+            "shuffling inside it changes nothing.",
+            metavar="NAME",
         ),
     ] = None,
     level: options.Level = None,
@@ -48,15 +66,83 @@ def train(
     max_region: options.MaxRegion = None,
     channels: options.ChannelMode = "independent",
     scramble_regions: options.Scramble = False,
+    fresh: Annotated[
+        bool,
+        tyro.conf.arg(help="Mix training images anew in each step, instead of once."),
+    ] = False,
+    mixed_already: Annotated[
+        bool,
+        tyro.conf.arg(help="The images of --data are mixed already, in these regions."),
+    ] = False,
+    remix: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Shuffle mixed training images again in each step, as anyone can who "
+            "knows the regions; takes --region-size."
+        ),
+    ] = False,
+    eval_remixes: Annotated[
+        int,
+        tyro.conf.arg(
+            help="Test also on the mean of N further shuffles of each mixed image; "
+            "takes --region-size.",
+            metavar="N",
+        ),
+    ] = 0,
+    flip: Annotated[
+        bool, tyro.conf.arg(help="Mirror training images at random.")
+    ] = False,
+    crop: Annotated[
+        int,
+        tyro.conf.arg(help="Shift training images by up to N pixels.", metavar="N"),
+    ] = 0,
+    crop_multiple: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="Shift by multiples of N pixels; by default the region size, if the "
+            "images are mixed before, or else 1.",
+            metavar="N",
+        ),
+    ] = None,
     optimizer: Annotated[
-        Literal["st_adam", "adam", "sgd"], tyro.conf.arg(help="Optimizer.")
+        Literal["st_adam", "adam", "adam_no_bias_correction", "adamw", "sgd"],
+        tyro.conf.arg(help="Optimizer."),
     ] = "st_adam",
     learning_rate: Annotated[float, tyro.conf.arg(help="Peak learning rate.")] = 1e-3,
+    weight_decay: Annotated[
+        float, tyro.conf.arg(help="Strength of weight decay.")
+    ] = 0.0,
+    warmup_fraction: Annotated[
+        float, tyro.conf.arg(help="Share of steps in which the learning rate rises.")
+    ] = 0.1,
+    clip_norm: Annotated[
+        float | None,
+        tyro.conf.arg(help="Largest norm of a gradient.", metavar="NORM"),
+    ] = None,
+    label_smoothing: Annotated[
+        float, tyro.conf.arg(help="Share of the target spread over all classes.")
+    ] = 0.0,
+    ema: Annotated[
+        float,
+        tyro.conf.arg(
+            help="Decay rate of the parameters' moving average, which is then tested, "
+            "such as 0.999."
+        ),
+    ] = 0.0,
     epochs: Annotated[int, tyro.conf.arg(help="Passes over the data.")] = 10,
     batch_size: Annotated[int, tyro.conf.arg(help="Images a step.")] = 128,
     seed: Annotated[
         int, tyro.conf.arg(help="Of the mixing, the parameters and the order.")
     ] = 0,
+    checkpoint_every_steps: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="Save every N steps, besides after every epoch.", metavar="N"
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        bool, tyro.conf.arg(help="Write metrics for TensorBoard, too.")
+    ] = False,
     limit: Annotated[
         int | None,
         tyro.conf.arg(help="Use the first N images of each part.", metavar="N"),
@@ -66,60 +152,156 @@ def train(
     """Train a network on plain or mixed images, and test it on both.
 
     With --level, --target-vfe or --region-size, the training images are mixed, each
-    once, as if they had been published; the network is then tested on plain test
-    images and on mixed ones. Without, it trains on plain images. An image whose target
-    is out of reach comes as near as it can. Images that are mixed already need
-    no option: give the folder that `vim-jax mix` wrote.
+    once, as if they had been published, or anew in each step (--fresh); the network is
+    then tested on plain test images, on mixed ones and on their thumbnails. Without, it
+    trains on the images as they are: plain, or mixed by `vim-jax mix`; of those, say
+    --mixed-already and --region-size to have them shuffled again (--remix). An image
+    whose target is out of reach comes as near as it can.
 
-    Run again with the same arguments, an interrupted training goes on.
+    Run again with the same arguments, an interrupted training goes on. After SIGTERM it
+    saves and ends with exit code 143. Several processes train together if
+    JAX_COORDINATOR_ADDRESS (HOST:PORT of the first), JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID are set for each; under Slurm and Open MPI the first one is enough.
 
     Examples:
       vim-jax train --data embedded:digits --model resnet8 --region-size 2
       vim-jax train --data cifar10 --data-dir ~/tensorflow_datasets --out runs/cifar \
---model vit_tiny_patch4 --patch-encoder sorted --region-size 4 --epochs 20
+--model vit_tiny_patch4 --patch-encoder sorted --region-size 4 --remix --crop 4 --flip
     """
-    import jax
-
     from vim_jax import training
     from vim_jax.data.arrays import train_test_arrays
-    from vim_jax.data.batches import mix_array
+    from vim_jax.training import parallel, records
 
-    if out is None:
-        name = pathlib.Path(data).name.replace(":", "-")
-        out = pathlib.Path("runs", f"{name}-{model}")
-    patch = {"patch_size": patch_size, "patch_encoder": patch_encoder}
-    config = training.TrainConfig(
-        model=model,
-        model_options={k: v for k, v in patch.items() if v is not None},
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    parallel.initialize()
     targets = (level, target_vfe, region_size)
     mixer = None
     if any(target is not None for target in targets):
         mixer = options.mixer_from(
             *targets, max_region, channels, scramble_regions, region_size is None
         )
+    _check(fresh, mixed_already, remix, eval_remixes, mixer)
+    if crop_multiple is None:
+        grid = mixer.region_size if mixer and not fresh else 1
+        crop_multiple = grid if isinstance(grid, int) else 1
+    patch = {"patch_size": patch_size, "patch_encoder": patch_encoder}
+    config = training.TrainConfig(
+        model=model,
+        model_options={k: v for k, v in patch.items() if v is not None}
+        | dict(map(_model_option, model_option)),
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        warmup_fraction=warmup_fraction,
+        clip_norm=clip_norm,
+        label_smoothing=label_smoothing,
+        ema=ema,
+        flip=flip,
+        crop=crop,
+        crop_multiple=crop_multiple,
+        fresh=mixer if fresh or remix else None,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        checkpoint_every_steps=checkpoint_every_steps,
+    )
+    if out is None:
+        name = pathlib.Path(data).name.replace(":", "-")
+        out = pathlib.Path("runs", f"{name}-{model}")
     with progress("reading") as show:
         sets = train_test_arrays(data, data_dir=data_dir, limit=limit, progress=show)
-    train_set = sets.train.images, sets.train.labels
-    test_sets = {"plain": (sets.test.images, sets.test.labels)}
-    if mixer is not None:
-        key = jax.random.key(seed)
-        with progress("mixing") as show:
-            images, labels = sets.train
-            mixed = mix_array(mixer, jax.random.fold_in(key, 0), images, progress=show)
-            train_set = mixed, labels
-            images, labels = sets.test
-            mixed = mix_array(mixer, jax.random.fold_in(key, 1), images, progress=show)
-            test_sets["mixed"] = mixed, labels
-    history = training.train(config, train_set, test_sets, out=out)
+    train_set, test_sets = _prepared(sets, mixer, seed, fresh, mixed_already)
+    try:
+        history = training.train(
+            config, train_set, test_sets, out=out, write_tensorboard=tensorboard
+        )
+    except SystemExit:
+        complain("stopped: run the same command again to go on")
+        raise
+    accuracies = {name: history.final[f"{name}_accuracy"] for name in test_sets}
+    if eval_remixes:
+        accuracy = training.evaluate(
+            history.model, *test_sets["mixed"], remixed=mixer, times=eval_remixes
+        )
+        accuracies[f"mixed, mean of {eval_remixes} shuffles"] = accuracy
+    if parallel.is_main():
+        if eval_remixes:
+            found = {"eval_remixes": eval_remixes, "remixed_accuracy": accuracy}
+            records.add_to_result(out, found)
+        _report(accuracies, out)
+    return 0
+
+
+def _report(accuracies: dict[str, float], out: pathlib.Path) -> None:
     table = Table("test images", "accuracy")
-    for name in test_sets:
-        table.add_row(name, f"{history.final[f'{name}_accuracy']:.1%}")
+    for name, accuracy in accuracies.items():
+        table.add_row(name, f"{accuracy:.1%}")
     console.print(table)
     say(f"Checkpoints and metrics are in {out}.")
-    return 0
+
+
+def _check(
+    fresh: bool,
+    mixed_already: bool,
+    remix: bool,
+    eval_remixes: int,
+    mixer: VisualMixer | None,
+) -> None:
+    """Raises ValueError on options that contradict each other."""
+    if eval_remixes < 0:
+        raise ValueError(f"--eval-remixes {eval_remixes} makes no sense: use 0 or more")
+    if fresh and (remix or mixed_already):
+        raise ValueError(
+            "--fresh mixes plain images anew, --remix and --mixed-already are for "
+            "images that are mixed once: leave one out"
+        )
+    if fresh and mixer is None:
+        raise ValueError("--fresh needs to know how to mix: give --region-size")
+    known = {"--mixed-already": mixed_already, "--remix": remix}
+    for name, given in {**known, "--eval-remixes": eval_remixes}.items():
+        if given and (mixer is None or mixer.region_size is None):
+            raise ValueError(f"{name} needs to know the regions: give --region-size")
+
+
+def _model_option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ValueError(f"--model-option {text} is not NAME=VALUE, as in dim=64")
+    try:
+        parsed = json.loads(value.lower() if value in ("True", "False") else value)
+    except json.JSONDecodeError:
+        parsed = value
+    return name, tuple(parsed) if isinstance(parsed, list) else parsed
+
+
+def _prepared(
+    sets: "TrainTest",
+    mixer: VisualMixer | None,
+    seed: int,
+    fresh: bool,
+    mixed_already: bool,
+) -> "tuple[ImageSet, dict[str, ImageSet]]":
+    """Returns the training set and the test sets, mixed as they are to be."""
+    import jax
+
+    from vim_jax.data.batches import mix_array
+    from vim_jax.training.image_sets import thumbnails
+
+    if mixer is None:
+        return sets.train, {"plain": sets.test}
+    key = jax.random.key(seed)
+
+    def mix(number, images):
+        with progress("mixing") as show:
+            return mix_array(
+                mixer, jax.random.fold_in(key, number), images, progress=show
+            )
+
+    train_set, (images, labels) = sets.train, sets.test
+    if not (fresh or mixed_already):
+        train_set = mix(0, train_set.images), train_set.labels
+    mixed = images if mixed_already else mix(1, images)
+    means = thumbnails(mixer, images, mixed)
+    test_sets = {"mixed": (mixed, labels), "thumbnail": (means, labels)}
+    if not mixed_already:
+        test_sets = {"plain": sets.test, **test_sets}
+    return train_set, test_sets

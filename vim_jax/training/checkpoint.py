@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
+
+from vim_jax.training.parallel import is_main
 
 _KEEP = 2  # the latest, and the one to fall back to
 _MANIFEST = "manifest.json"
@@ -34,6 +37,8 @@ def save(
     directory: str | pathlib.Path, step: int, state: Any, metadata: dict[str, Any]
 ) -> None:
     """Write a checkpoint, and delete all but it and the one before.
+
+    All processes call it together, with a folder that they share.
 
     Args:
       directory: Folder of the run's checkpoints; created if missing.
@@ -63,10 +68,15 @@ def save(
             overwrite=True,
             custom_metadata={"arrays": _describe(arrays), "metadata": metadata},
         )
-    folder = directory / str(step)
-    partial = folder / (_MANIFEST + ".partial")
-    partial.write_text(json.dumps(_digests(folder)))
-    os.replace(partial, folder / _MANIFEST)
+    if is_main():
+        folder = directory / str(step)
+        partial = folder / (_MANIFEST + ".partial")
+        with open(partial, "w") as file:
+            file.write(json.dumps(_digests(folder)))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, folder / _MANIFEST)
+    multihost_utils.sync_global_devices("checkpoint written")
 
 
 def restore_latest(

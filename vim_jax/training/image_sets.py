@@ -1,8 +1,14 @@
 """Sets of labelled images as training takes them, checked and fingerprinted."""
 
+import functools
 import hashlib
 
+import jax
 import numpy as np
+from jaxtyping import UInt8
+
+from vim_jax.mixer import VisualMixer
+from vim_jax.thumbnail import thumbnail
 
 # uint8 images [n, h, w, c] and integer labels [n]
 ImageSet = tuple[np.ndarray, np.ndarray]
@@ -88,3 +94,34 @@ def fingerprint(image_set: ImageSet, samples: int = 256) -> str:
     digest.update(np.ascontiguousarray(labels, np.int32).data)
     digest.update(np.ascontiguousarray(images[chosen]).data)
     return digest.hexdigest()[:16]
+
+
+def thumbnails(
+    mixer: VisualMixer,
+    originals: UInt8[np.ndarray, "n h w c"],
+    mixed: UInt8[np.ndarray, "n h w c"],
+    *,
+    batch_size: int = 256,
+) -> UInt8[np.ndarray, "n h w c"]:
+    """Return the region means of mixed images, in place of their pixels, rounded.
+
+    Args:
+      mixer: The settings that the images were mixed with.
+      originals: The images before, from which a level plans its regions.
+      mixed: The images after.
+      batch_size: Images at a time.
+    """
+    starts = range(0, len(mixed), batch_size)
+    parts = [
+        _thumbnails(mixer, originals[i : i + batch_size], mixed[i : i + batch_size])
+        for i in starts
+    ]
+    return np.rint(np.concatenate(parts)).astype(np.uint8)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _thumbnails(mixer, originals, mixed):
+    def one(original, image):
+        return thumbnail(image, mixer.plan(original))
+
+    return jax.vmap(one)(originals, mixed)

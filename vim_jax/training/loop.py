@@ -1,41 +1,29 @@
 """The training loop: epochs, evaluation, resuming, records."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
-import math
 import pathlib
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import jax
-import numpy as np
 import optax.tree
-import rich.progress
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vim_jax.models import create_model
-from vim_jax.training import checkpoint, records
+from vim_jax.training import checkpoint, display, parallel, records, tensorboard
 from vim_jax.training.config import TrainConfig
+from vim_jax.training.epoch import Totals, checkpoint_due, train_epoch
+from vim_jax.training.evaluation import evaluate
 from vim_jax.training.image_sets import (
     ImageSet,
     check_image_sets,
     resolve_num_classes,
 )
-from vim_jax.training.step import (
-    Metrics,
-    TrainState,
-    init_state,
-    make_eval_step,
-    make_optimizer,
-    make_train_step,
-    merge,
-)
-
-# Steps between looks at the loss. Looking waits for the device, so not every step.
-_STEPS_PER_LOOK = 25
+from vim_jax.training.optimizers import make_optimizer
+from vim_jax.training.step import TrainState, init_state, make_train_step, merge
+from vim_jax.training.termination import EXIT_CODE, holding_back_sigterm
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +35,8 @@ class History:
       epochs: One dict per epoch: epoch (from 1), step, train_loss and
         train_accuracy (means over the epoch, while training), the accuracy on each
         test set as <name>_accuracy, and seconds.
-      model: The trained Flax NNX model.
+      model: The trained Flax NNX model, on one device; with `TrainConfig.ema` the
+        averaged one.
     """
 
     config: TrainConfig
@@ -67,21 +56,28 @@ def train(
     *,
     out: str | pathlib.Path | None = None,
     progress: bool = True,
+    write_tensorboard: bool = False,
     devices: Sequence[Any] | None = None,
 ) -> History:
     """Train a classifier, and test it after every epoch.
 
     The batch is split over the devices when it divides evenly. Which images make up
-    which batch depends on `config.seed` and the epoch alone.
+    which batch, and how they are augmented, depends on `config.seed`, the step and the
+    images' numbers alone.
 
     With `out`, the run can be interrupted at any moment, `kill -9` included:
     calling again with the same arguments goes on from the last checkpoint, and on
-    the same devices ends with the metrics of an uninterrupted run. The folder gets
+    the same devices ends with the metrics of an uninterrupted run. SIGTERM, with which
+    machines are taken away, makes a checkpoint first. The folder gets
 
     * ``config.json``: the settings,
     * ``metrics.jsonl``: one line per epoch, the dicts of `History.epochs`,
     * ``checkpoints/``: the last two checkpoints, without random keys,
+    * ``tensorboard/``: the same metrics, if asked for,
     * ``result.json``: settings, final metrics and devices, once complete.
+
+    Several processes (`vim_jax.training.initialize`) call this with the same
+    arguments, and `out` on a disk that they share. The first one writes and shows.
 
     Args:
       config: Settings of the run.
@@ -89,7 +85,8 @@ def train(
       test_sets: Such pairs by name, for instance "plain" and "mixed".
       out: Folder for the run's files; None writes nothing.
       progress: Whether to show a progress bar and a line per epoch.
-      devices: Devices to use; None takes all.
+      write_tensorboard: Whether to write for TensorBoard, too; needs `out`.
+      devices: Devices to use; None takes all, of all processes.
 
     Returns:
       The metrics of all epochs and the trained model.
@@ -97,7 +94,9 @@ def train(
     Raises:
       ValueError: If the data do not fit together, or `out` holds another run.
       FloatingPointError: If the loss is not finite.
-      RuntimeError: If `out` has checkpoints and all of them are damaged.
+      RuntimeError: If `out` has checkpoints and all of them are damaged, or
+        tensorboardX is wanted and not installed.
+      SystemExit: With code 143, after SIGTERM and a checkpoint, if there is `out`.
 
     Examples:
       >>> import numpy as np
@@ -114,169 +113,115 @@ def train(
     """
     check_image_sets(train_set, test_sets)
     num_classes = resolve_num_classes(config.num_classes, train_set, test_sets)
-    images, labels = train_set
-    steps_per_epoch = len(images) // config.batch_size
+    steps_per_epoch = len(train_set[0]) // config.batch_size
     if steps_per_epoch == 0:
         raise ValueError(
             f"batch_size is {config.batch_size} but the training set has only "
-            f"{len(images)} images: use a smaller batch_size."
+            f"{len(train_set[0])} images: use a smaller batch_size."
         )
-    split, replicated = _shardings(config.batch_size, devices)
-    model = create_model(
-        config.model,
-        num_classes=num_classes,
-        image_size=images.shape[1:3],
-        channels=images.shape[3],
-        rngs=nnx.Rngs(config.seed),
-        **config.model_options,
-    )
+    if write_tensorboard:
+        if out is None:
+            raise ValueError("write_tensorboard is True without out: give a folder.")
+        tensorboard.summary_writer()  # If missing, say so before training.
+    layout = parallel.make_layout(config.batch_size, devices)
     optimizer = make_optimizer(config, config.epochs * steps_per_epoch)
-    graphdef, state = init_state(model, optimizer)
-    state = jax.device_put(state, replicated)
+    model = _model(config, train_set, num_classes)
+    graphdef, state = init_state(model, optimizer, ema=config.ema)
+    state = parallel.replicate(state, layout)
     train_step = make_train_step(
-        graphdef,
-        optimizer,
-        label_smoothing=config.label_smoothing,
-        replicated=replicated,
+        graphdef, optimizer, config, replicated=layout.replicated
     )
-    eval_step = make_eval_step(graphdef, replicated=replicated)
 
+    is_main = parallel.is_main()
     folder = None if out is None else pathlib.Path(out)
     epochs: list[dict[str, Any]] = []
+    totals = Totals()
     if folder is not None:
         records.claim(folder, config, train_set, test_sets)
         restored = checkpoint.restore_latest(folder / "checkpoints", state)
         if restored is not None:
             state, epochs = restored.state, restored.metadata["epochs"]
-        # Epochs after the checkpoint are run again, and so are their lines.
-        records.write_metrics(folder, epochs)
-
+            totals = Totals(**restored.metadata["totals"])
+        if is_main:
+            # Epochs after the checkpoint are run again, and so are their lines.
+            records.write_metrics(folder, epochs)
     resumed_at = len(epochs)
-    with _progress_bar(progress) as bar:
+
+    def save(state: TrainState) -> None:
+        if folder is not None:
+            step = len(epochs) * steps_per_epoch + totals.steps
+            metadata = {"epochs": epochs, "totals": dataclasses.asdict(totals)}
+            checkpoint.save(folder / "checkpoints", step, state, metadata)
+
+    bar = display.progress_bar(progress and is_main)
+    # Without a folder there is nothing that SIGTERM should wait for.
+    listening = (
+        holding_back_sigterm() if folder else contextlib.nullcontext(lambda: False)
+    )
+    with bar, listening as sigterm_came:
         task = bar.add_task(config.model, total=config.epochs * steps_per_epoch)
-        bar.update(task, completed=resumed_at * steps_per_epoch)
+        bar.update(task, completed=resumed_at * steps_per_epoch + totals.steps)
         for epoch in range(resumed_at + 1, config.epochs + 1):
-            start = time.perf_counter()
-            batches = (
-                jax.device_put((images[chosen], labels[chosen].astype(np.int32)), split)
-                for chosen in _shuffled_batches(config, epoch, len(images))
-            )
-            state, loss, accuracy = _train_epoch(
+            state = train_epoch(
                 train_step,
                 state,
-                batches,
+                totals,
+                train_set,
                 config,
-                first_step=(epoch - 1) * steps_per_epoch + 1,
+                epoch=epoch,
+                layout=layout,
+                save=save,
+                sigterm_came=sigterm_came,
                 advance=lambda steps: bar.update(task, advance=steps),
             )
+            start = time.perf_counter()
+            seen = steps_per_epoch * config.batch_size
             record = {
                 "epoch": epoch,
                 "step": epoch * steps_per_epoch,
-                "train_loss": loss,
-                "train_accuracy": accuracy,
+                "train_loss": totals.loss / seen,
+                "train_accuracy": totals.correct / seen,
             }
+            tested = merge(graphdef, state)
             for name, test_set in test_sets.items():
-                record[f"{name}_accuracy"] = _accuracy(
-                    eval_step, state, test_set, config.batch_size, split
+                record[f"{name}_accuracy"] = evaluate(
+                    tested, *test_set, batch_size=config.batch_size, layout=layout
                 )
-            record["seconds"] = round(time.perf_counter() - start, 3)
+            seconds = totals.seconds + time.perf_counter() - start
+            record["seconds"] = round(seconds, 3)
             epochs.append(record)
-            if progress:
-                bar.console.print(_summary(record, config.epochs))
-            if folder is not None:
+            totals = Totals()
+            if progress and is_main:
+                bar.console.print(display.summary(record, config.epochs))
+            if folder is not None and is_main:
                 records.append_metrics(folder, record)
-                if epoch % config.checkpoint_every == 0 or epoch == config.epochs:
-                    path = folder / "checkpoints"
-                    checkpoint.save(path, record["step"], state, {"epochs": epochs})
+                if write_tensorboard:
+                    tensorboard.write(folder, record)
+            stop = parallel.in_any(sigterm_came())
+            if stop or checkpoint_due(config, epoch, record["step"]):
+                save(state)
+            if stop and epoch < config.epochs:
+                raise SystemExit(EXIT_CODE)
 
-    if folder is not None and (
-        resumed_at < config.epochs or not (folder / "result.json").exists()
+    if (
+        folder is not None
+        and is_main
+        and (resumed_at < config.epochs or not (folder / "result.json").exists())
     ):
         records.write_result(folder, _result(config, num_classes, state, epochs))
+    state = parallel.on_one_device(state)
     return History(config=config, epochs=epochs, model=merge(graphdef, state))
 
 
-def _train_epoch(
-    train_step: Callable[..., tuple[TrainState, Metrics]],
-    state: TrainState,
-    batches: Iterator[tuple[jax.Array, jax.Array]],
-    config: TrainConfig,
-    *,
-    first_step: int,
-    advance: Callable[[int], None],
-) -> tuple[TrainState, float, float]:
-    """Take one step per batch; return the state, mean loss and accuracy."""
-    pending, losses, correct = [], [], 0
-
-    def look() -> None:
-        nonlocal correct
-        for metrics in jax.device_get(pending):
-            losses.append(float(metrics.loss) / config.batch_size)
-            correct += int(metrics.correct)
-            if not math.isfinite(losses[-1]):
-                step = first_step + len(losses) - 1
-                raise FloatingPointError(
-                    f"The loss is {losses[-1]} at step {step}: try "
-                    f"a smaller learning_rate than {config.learning_rate} or a larger "
-                    f"warmup_fraction than {config.warmup_fraction}."
-                )
-        advance(len(pending))
-        pending.clear()
-
-    for images, labels in batches:
-        state, metrics = train_step(state, images, labels)
-        pending.append(metrics)
-        if len(pending) == _STEPS_PER_LOOK:
-            look()
-    look()
-    return state, float(np.mean(losses)), correct / (len(losses) * config.batch_size)
-
-
-def _accuracy(
-    eval_step: Callable[..., Metrics],
-    state: TrainState,
-    test_set: ImageSet,
-    batch_size: int,
-    split: NamedSharding,
-) -> float:
-    """Return the share of images whose largest logit is the label's."""
-    images, labels = test_set
-    correct = 0
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        missing = batch_size - len(batch)
-        # Filled up with images that do not count, so that one shape is compiled.
-        batch = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
-        targets = labels[start : start + batch_size].astype(np.int32)
-        targets = np.pad(targets, (0, missing), constant_values=-1)
-        metrics = eval_step(state, *jax.device_put((batch, targets), split))
-        correct += int(metrics.correct)
-    return correct / len(images)
-
-
-def _shuffled_batches(config: TrainConfig, epoch: int, size: int) -> np.ndarray:
-    """Return the images of each of the epoch's batches: ints [steps, batch_size]."""
-    order = np.random.default_rng([config.seed, epoch]).permutation(size)
-    steps = size // config.batch_size
-    return order[: steps * config.batch_size].reshape(steps, config.batch_size)
-
-
-def _shardings(
-    batch_size: int, devices: Sequence[Any] | None
-) -> tuple[NamedSharding, NamedSharding]:
-    """Return the shardings of a batch and of the state."""
-    devices = jax.devices() if devices is None else list(devices)
-    if batch_size % len(devices):
-        warnings.warn(
-            f"batch_size {batch_size} does not divide over {len(devices)} devices, so "
-            f"one does all the work: use a multiple of {len(devices)}.",
-            stacklevel=3,
-        )
-        devices = devices[:1]
-    mesh = Mesh(np.array(devices), ("data",))
-    return (
-        NamedSharding(mesh, PartitionSpec("data")),
-        NamedSharding(mesh, PartitionSpec()),
+def _model(config: TrainConfig, train_set: ImageSet, num_classes: int) -> nnx.Module:
+    _, height, width, channels = train_set[0].shape
+    return create_model(
+        config.model,
+        num_classes=num_classes,
+        image_size=(height, width),
+        channels=channels,
+        rngs=nnx.Rngs(config.seed),
+        **config.model_options,
     )
 
 
@@ -299,23 +244,3 @@ def _result(
         "devices": f"{len(devices)} x {' or '.join(kinds)}",
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
-
-
-def _progress_bar(show: bool) -> rich.progress.Progress:
-    return rich.progress.Progress(
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TimeRemainingColumn(),
-        disable=not show,
-    )
-
-
-def _summary(record: dict[str, Any], epochs: int) -> str:
-    parts = [f"epoch {record['epoch']}/{epochs}", f"loss {record['train_loss']:.4f}"]
-    parts += [
-        f"{name.removesuffix('_accuracy')} {value:.2%}"
-        for name, value in record.items()
-        if name.endswith("_accuracy")
-    ]
-    return ", ".join([*parts, f"{record['seconds']:.1f} s"])

@@ -13,6 +13,7 @@ from typing import Any
 
 from vim_jax.training.config import TrainConfig
 from vim_jax.training.image_sets import ImageSet, fingerprint
+from vim_jax.training.parallel import is_main
 
 
 def claim(
@@ -22,6 +23,8 @@ def claim(
     test_sets: dict[str, ImageSet],
 ) -> None:
     """Make the folder this run's, or check that it already is.
+
+    The first process makes it, all of them check it.
 
     Args:
       folder: Folder of the run; created if missing.
@@ -38,8 +41,9 @@ def claim(
     run = json.loads(json.dumps(run))
     path = folder / "config.json"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, json.dumps(run, indent=2) + "\n")
+        if is_main():
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_atomically(path, json.dumps(run, indent=2) + "\n")
         return
     there = json.loads(path.read_text())
     differing = [k for k in {**there, **run} if there.get(k) != run.get(k)]
@@ -68,6 +72,11 @@ def append_metrics(folder: pathlib.Path, epoch: dict[str, Any]) -> None:
 def write_result(folder: pathlib.Path, result: dict[str, Any]) -> None:
     """Write ``result.json``, whole or not at all, over any earlier one."""
     _write_atomically(folder / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def add_to_result(folder: pathlib.Path, values: dict[str, Any]) -> None:
+    """Add values to ``result.json``, or replace those of their names."""
+    write_result(folder, json.loads((folder / "result.json").read_text()) | values)
 
 
 def _line(epoch: dict[str, Any]) -> str:

@@ -1,0 +1,106 @@
+"""Logits and accuracy, of images as they are and shuffled again."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from training_runs import CONFIG, ByBrightness
+
+import vim_jax
+from vim_jax.models import create_model
+from vim_jax.training import evaluate, predict
+from vim_jax.training.image_sets import thumbnails
+from vim_jax.training.parallel import make_layout
+
+pytestmark = pytest.mark.usefixtures("kept_programs")
+IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1), np.uint8)
+MIXER = vim_jax.VisualMixer(region_size=2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return create_model(
+        CONFIG.model,
+        num_classes=10,
+        image_size=8,
+        channels=1,
+        rngs=nnx.Rngs(0),
+        **CONFIG.model_options,
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    return np.asarray(jax.jit(lambda x: model(x))(IMAGES.astype(np.float32) / 255))
+
+
+@pytest.mark.parametrize("batch_size", [16, 64])
+def test_logits_are_the_models_in_any_batches(batch_size, model, expected):
+    logits = predict(model, IMAGES, batch_size=batch_size)
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
+    labels = np.where(np.arange(30) < 12, expected.argmax(-1), expected.argmin(-1))
+    accuracy = evaluate(model, IMAGES, labels, batch_size=batch_size)
+    np.testing.assert_allclose(accuracy, 12 / 30, atol=1e-6)
+
+
+def test_shuffles_are_averaged(model):
+    key = jax.random.key(3)
+    logits = predict(model, IMAGES, remixed=MIXER, times=3, key=key, batch_size=16)
+
+    def shuffled(time):
+        keys = [jax.random.fold_in(jax.random.fold_in(key, time), i) for i in range(30)]
+        pairs = zip(keys, IMAGES, strict=True)
+        return np.stack([np.asarray(vim_jax.shuffle(k, x, 2)) for k, x in pairs])
+
+    each = [predict(model, shuffled(time), batch_size=16) for time in range(3)]
+    np.testing.assert_allclose(logits, np.mean(each, axis=0), rtol=1e-3, atol=1e-3)
+    assert np.abs(each[0] - each[1]).max() > 0.01
+
+
+def test_averaging_steadies_logits(model):
+    def spread(times):
+        logits = [
+            predict(
+                model, IMAGES, remixed=MIXER, times=times, key=jax.random.key(seed),
+                batch_size=16,
+            )
+            for seed in range(4)
+        ]  # fmt: skip
+        return np.var(logits, axis=0).mean()
+
+    assert spread(8) < 0.4 * spread(1)
+
+
+def test_a_second_call_compiles_nothing(model):
+    predict(model, IMAGES, batch_size=16)
+    again = nnx.clone(model)
+    with jax.no_tracing():
+        predict(again, IMAGES[:20], batch_size=16)
+
+
+def test_devices_share_the_work(model, expected):
+    logits = predict(model, IMAGES, batch_size=16, layout=make_layout(16))
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(times=0, remixed=MIXER), "times is 0: use at least 1"),
+        (dict(times=2), "times is 2 without remixed: give the settings"),
+    ],
+)
+def test_times_are_checked(options, message, model):
+    with pytest.raises(ValueError, match=message):
+        predict(model, IMAGES, **options)
+
+
+def test_thumbnails_are_those_of_mixed_images_in_regions_of_the_originals():
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 8, 8, 3), np.uint8)
+    originals, mixed = images
+    originals[2:] //= 2
+    mixer = ByBrightness(level=0.5)
+    means = thumbnails(mixer, originals, mixed, batch_size=4)
+    for image, mean, size in zip(mixed, means, (4, 4, 2, 2, 2), strict=True):
+        expected = np.asarray(vim_jax.thumbnail(image, size))
+        assert np.abs(mean - expected).max() <= 0.5

@@ -1,0 +1,152 @@
+"""The steps of one epoch: from wherever it was left, to its end or to SIGTERM."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from vim_jax.training import parallel
+from vim_jax.training.config import TrainConfig
+from vim_jax.training.image_sets import ImageSet
+from vim_jax.training.step import Metrics, TrainState
+from vim_jax.training.termination import EXIT_CODE
+
+# Steps between looks at the loss. Looking waits for the device, so not every step.
+_STEPS_PER_LOOK = 25
+
+
+@dataclasses.dataclass(slots=True)
+class Totals:
+    """Sums over the steps of an epoch so far."""
+
+    steps: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+
+
+def shuffled_batches(config: TrainConfig, epoch: int, size: int) -> np.ndarray:
+    """Return the images of each of the epoch's batches: int32 [steps, batch_size]."""
+    order = np.random.default_rng([config.seed, epoch]).permutation(size)
+    steps = size // config.batch_size
+    chosen = order[: steps * config.batch_size].astype(np.int32)
+    return chosen.reshape(steps, config.batch_size)
+
+
+def batches(
+    train_set: ImageSet, chosen: np.ndarray, layout: parallel.Layout
+) -> Iterator[tuple[jax.Array, ...]]:
+    """Yield images, labels and indices on the devices that they belong to."""
+    images, labels = train_set
+    for indices in chosen:
+        yield tuple(
+            parallel.put(layout.split, (len(indices), *shape), rows)
+            for shape, rows in (
+                (images.shape[1:], lambda s, i=indices: images[i[s]]),
+                ((), lambda s, i=indices: labels[i[s]].astype(np.int32)),
+                ((), indices.__getitem__),
+            )
+        )
+
+
+def train_epoch(
+    train_step: Callable[..., tuple[TrainState, Metrics]],
+    state: TrainState,
+    totals: Totals,
+    train_set: ImageSet,
+    config: TrainConfig,
+    *,
+    epoch: int,
+    layout: parallel.Layout,
+    save: Callable[[TrainState], None],
+    sigterm_came: Callable[[], bool],
+    advance: Callable[[int], None],
+) -> TrainState:
+    """Take the epoch's remaining steps.
+
+    Args:
+      train_step: What `make_train_step` returned.
+      state: The state.
+      totals: Of the steps already taken, brought up to date before each `save`.
+      train_set: Images and labels to train on.
+      config: The run's settings.
+      epoch: Number of the epoch, from 1.
+      layout: Where batches lie.
+      save: Writes a checkpoint.
+      sigterm_came: Whether to make a checkpoint and stop.
+      advance: Called with the number of steps taken since it was called last.
+
+    Returns:
+      The state after the epoch.
+
+    Raises:
+      FloatingPointError: If the loss is not finite.
+      SystemExit: After SIGTERM and a checkpoint.
+    """
+    chosen = shuffled_batches(config, epoch, len(train_set[0]))
+    earlier = (epoch - 1) * len(chosen)
+    pending: list[Any] = []
+    clock = time.perf_counter()
+
+    def look() -> None:
+        nonlocal clock
+        for metrics in jax.device_get(pending):
+            loss = float(metrics.loss)
+            totals.steps += 1
+            totals.loss += loss
+            totals.correct += int(metrics.correct)
+            if not math.isfinite(loss):
+                raise _not_finite(config, loss, earlier + totals.steps)
+        totals.seconds -= clock - (clock := time.perf_counter())
+        advance(len(pending))
+        pending.clear()
+
+    remaining = chosen[totals.steps :]
+    for step, batch in enumerate(
+        batches(train_set, remaining, layout), earlier + totals.steps + 1
+    ):
+        state, metrics = train_step(state, *batch)
+        pending.append(metrics)
+        long_ago = len(pending) == _STEPS_PER_LOOK
+        # Processes agree when they look, one alone can stop after any step.
+        stop = (long_ago or jax.process_count() == 1) and parallel.in_any(
+            sigterm_came()
+        )
+        due = _divides(config.checkpoint_every_steps, step) and step % len(chosen) != 0
+        if long_ago or stop or due:
+            look()
+        if stop or due:
+            save(state)
+        if stop:
+            raise SystemExit(EXIT_CODE)
+    look()
+    return state
+
+
+def _divides(interval: int | None, step: int) -> bool:
+    return interval is not None and step % interval == 0
+
+
+def checkpoint_due(config: TrainConfig, epoch: int, step: int) -> bool:
+    """Whether the end of an epoch, after so many steps, has a checkpoint."""
+    return (
+        epoch == config.epochs
+        or _divides(config.checkpoint_every, epoch)
+        or _divides(config.checkpoint_every_steps, step)
+    )
+
+
+def _not_finite(config: TrainConfig, loss: float, step: int) -> FloatingPointError:
+    advice = (
+        f"a smaller learning_rate than {config.learning_rate}, a larger "
+        f"warmup_fraction than {config.warmup_fraction}"
+    )
+    if config.clip_norm is None:
+        advice += ", or clip_norm 1"
+    else:
+        advice += f", or a smaller clip_norm than {config.clip_norm}"
+    return FloatingPointError(f"The loss is {loss} at step {step}: try {advice}.")

@@ -1,0 +1,148 @@
+"""Logits and accuracy of a model on a set of images."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Float, Int, UInt8
+
+from vim_jax.mixer import VisualMixer
+from vim_jax.training.augment import image_keys, remix
+from vim_jax.training.parallel import Layout, make_layout, put
+from vim_jax.training.step import to_unit
+
+
+def predict(
+    model: nnx.Module,
+    images: UInt8[np.ndarray, "n h w c"],
+    *,
+    remixed: VisualMixer | None = None,
+    times: int = 1,
+    key: jax.Array | None = None,
+    batch_size: int = 256,
+    layout: Layout | None = None,
+) -> Float[np.ndarray, "n k"]:
+    """Return a model's logits, over several shuffles of each image if asked to.
+
+    Whoever knows the regions of mixed images can shuffle them again, without the key,
+    and average what the model says: the order inside regions is noise to it.
+
+    Args:
+      model: The model, as `vim_jax.models.create_model` or `train` return it.
+      images: uint8 images.
+      remixed: The settings that the images were mixed with, to shuffle them again in
+        the same regions; give a region size. None takes the images as they are.
+      times: How many shuffles of each image to average over.
+      key: Of the shuffles: a PRNG key; image i of shuffle t uses
+        `fold_in(fold_in(key, t), i)`. By default `jax.random.key(0)`.
+      batch_size: Images at a time; a multiple of the number of devices.
+      layout: Where batches lie; by default on the first device.
+
+    Returns:
+      float32 logits, in the order of the images.
+
+    Raises:
+      ValueError: If times is below 1, or above without anything to shuffle by.
+    """
+    batches = _logits(model, images, remixed, times, key, batch_size, layout)
+    return np.concatenate(jax.device_get(list(batches)))[: len(images)]
+
+
+def evaluate(
+    model: nnx.Module,
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, " n"],
+    *,
+    remixed: VisualMixer | None = None,
+    times: int = 1,
+    key: jax.Array | None = None,
+    batch_size: int = 256,
+    layout: Layout | None = None,
+) -> float:
+    """Return the share of images whose largest logit is the label's.
+
+    Args:
+      model: See `predict`.
+      images: uint8 images.
+      labels: Their integer labels.
+      remixed: See `predict`.
+      times: See `predict`.
+      key: See `predict`.
+      batch_size: See `predict`.
+      layout: See `predict`.
+
+    Raises:
+      ValueError: As `predict`.
+
+    Examples:
+      >>> import numpy as np
+      >>> from flax import nnx
+      >>> from vim_jax import VisualMixer
+      >>> from vim_jax.models import create_model
+      >>> from vim_jax.training import evaluate
+      >>> model = create_model(
+      ...     "vit_tiny_patch4", num_classes=2, image_size=8, depth=1, rngs=nnx.Rngs(0)
+      ... )
+      >>> images = np.zeros((3, 8, 8, 3), np.uint8)
+      >>> mixer = VisualMixer(region_size=4)
+      >>> accuracy = evaluate(model, images, np.ones(3, int), remixed=mixer, times=2)
+      >>> accuracy in (0.0, 1.0)
+      True
+    """
+    batches = _logits(model, images, remixed, times, key, batch_size, layout)
+    # Fetched at the end: to wait for each batch would leave the device idle.
+    classes = jax.device_get([jnp.argmax(logits, axis=-1) for logits in batches])
+    return float((np.concatenate(classes)[: len(images)] == labels).mean())
+
+
+def _logits(
+    model, images, remixed, times, key, batch_size, layout
+) -> Iterator[jax.Array]:
+    """Yield the logits of batches, the last filled up with images that do not count."""
+    if times < 1:
+        raise ValueError(f"times is {times}: use at least 1.")
+    if times > 1 and remixed is None:
+        raise ValueError(
+            f"times is {times} without remixed: give the settings that the images were "
+            "mixed with, or use times=1."
+        )
+    if layout is None:
+        layout = make_layout(batch_size, jax.local_devices()[:1])
+    if remixed is not None and key is None:
+        key = jax.random.key(0)
+    graphdef, state = nnx.split(model)
+    state = nnx.to_pure_dict(state)
+    for start in range(0, len(images), batch_size):
+        # One shape for all batches, so that one program is compiled.
+        indices = np.minimum(np.arange(start, start + batch_size), len(images) - 1)
+        indices = indices.astype(np.int32)
+        batch = put(
+            layout.split,
+            (batch_size, *images.shape[1:]),
+            lambda rows, chosen=indices: images[chosen[rows]],
+        )
+        numbers = put(layout.split, (batch_size,), indices.__getitem__)
+        yield _forward(
+            graphdef, remixed, times, layout.replicated, state, key, batch, numbers
+        )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _forward(graphdef, mixer, times, replicated, state, key, images, indices):
+    """Return logits of a batch: compiled once for all calls with equal models."""
+    model: Any = nnx.merge(graphdef, state)
+
+    def logits_at(time):
+        shuffled = images
+        if mixer is not None:
+            shuffled = remix(image_keys(key, time, indices), images, mixer)
+        return model(to_unit(shuffled), train=False)
+
+    total = logits_at(0)
+    if times > 1:
+        total = jax.lax.fori_loop(1, times, lambda t, sum: sum + logits_at(t), total)
+    return jax.lax.with_sharding_constraint(total / float(times), replicated)

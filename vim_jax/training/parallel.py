@@ -1,0 +1,134 @@
+"""Data parallelism: one program over all devices of all processes.
+
+Every process holds the whole data set, or a memory map of it, puts its own share of
+each batch on its own devices, and keeps a copy of the state on each of them.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+
+class Layout(NamedTuple):
+    """Where arrays lie: batches split along their first axis, the state everywhere."""
+
+    split: NamedSharding
+    replicated: NamedSharding
+
+
+def initialize() -> None:
+    """Joins this process with the others, if the environment says there are any.
+
+    It does if JAX_COORDINATOR_ADDRESS is set, to ``host:port`` of the first process.
+    Then JAX_NUM_PROCESSES and JAX_PROCESS_ID (from 0) say which process this is; where
+    they are not set, as under Slurm or Open MPI, JAX finds out. It also does on a TPU
+    pod slice, where TPU_WORKER_HOSTNAMES lists several hosts. Call it before anything
+    else that uses JAX; the second call does nothing.
+
+    Raises:
+      ValueError: If a variable is no number, or only one of the two is set.
+    """
+    several_hosts = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    coordinator = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if jax.distributed.is_initialized() or not (coordinator or several_hosts):
+        return
+    count, number = map(_number, ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
+    if (count is None) != (number is None):
+        raise ValueError(
+            "Only one of JAX_NUM_PROCESSES and JAX_PROCESS_ID is set: set both, or "
+            "neither where a cluster tells JAX."
+        )
+    jax.distributed.initialize(coordinator, count, number)
+
+
+def _number(name: str) -> int | None:
+    value = os.environ.get(name)
+    if value is not None and not value.isdecimal():
+        raise ValueError(f"{name} is {value!r}: set it to a number.")
+    return None if value is None else int(value)
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes and shows things."""
+    return jax.process_index() == 0
+
+
+def in_any(flag: bool) -> bool:
+    """Whether the flag is set in any process; all must ask at the same time."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def make_layout(batch_size: int, devices: Sequence[Any] | None = None) -> Layout:
+    """Return where arrays lie.
+
+    Args:
+      batch_size: Images per step; if it does not divide over the devices, one does
+        all the work.
+      devices: The devices; None takes all, of all processes.
+
+    Raises:
+      ValueError: If it does not divide over the devices of several processes.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    if batch_size % len(devices):
+        multiple = f"use a multiple of {len(devices)}."
+        if jax.process_count() > 1:
+            raise ValueError(
+                f"batch_size is {batch_size}, which does not divide over the "
+                f"{len(devices)} devices of {jax.process_count()} processes: {multiple}"
+            )
+        warnings.warn(
+            f"batch_size {batch_size} does not divide over {len(devices)} devices, so "
+            f"one does all the work: {multiple}",
+            stacklevel=3,
+        )
+        devices = devices[:1]
+    mesh = Mesh(np.array(devices), ("data",))
+    return Layout(
+        NamedSharding(mesh, PartitionSpec("data")),
+        NamedSharding(mesh, PartitionSpec()),
+    )
+
+
+def put(
+    sharding: NamedSharding,
+    shape: tuple[int, ...],
+    rows: Callable[[slice], np.ndarray],
+) -> jax.Array:
+    """Return an array of which each process reads only what its devices hold.
+
+    Args:
+      sharding: Of the array; its axes after the first are not split.
+      shape: Of the array.
+      rows: Returns a slice of the array along its first axis.
+    """
+
+    def read(index: Any) -> np.ndarray:
+        return rows(index[0])
+
+    return jax.make_array_from_callback(shape, sharding, read)
+
+
+def replicate(tree: Any, layout: Layout) -> Any:
+    """Return a tree of arrays, equal in all processes, with a copy on each device."""
+
+    def copy(x):
+        host = np.asarray(x)
+        return jax.make_array_from_callback(
+            host.shape, layout.replicated, host.__getitem__
+        )
+
+    return jax.tree.map(copy, tree)
+
+
+def on_one_device(tree: Any) -> Any:
+    """Return a replicated tree's copy on this process's first device."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
