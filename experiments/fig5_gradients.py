@@ -34,6 +34,7 @@ from vim_jax import VisualMixer
 from vim_jax.models import create_model
 from vim_jax.training import TrainConfig
 from vim_jax.training.optimizers import make_optimizer
+from vim_jax.training.step import init_state, to_unit
 
 _REMIXES = 16
 _MOMENTS = 4  # At which noise is measured, evenly over the training.
@@ -80,15 +81,16 @@ def trace(
         rngs=nnx.Rngs(config.seed),
         **config.model_options,
     )
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
     optimizer = make_optimizer(config, steps)
-    opt_state = optimizer.init(params)
+    graphdef, start = init_state(model, optimizer)
+    params, rest, opt_state = start.params, start.rest, start.opt_state
 
     def loss_of(params, rest, images, labels):
         model: Any = nnx.merge(graphdef, params, rest)
-        logits = model(images.astype(jnp.float32) / 255, train=True)
+        logits = model(to_unit(images), train=True)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return losses.mean(), nnx.split(model, nnx.Param, ...)[2]
+        _, _, rest = nnx.split(model, nnx.Param, ...)
+        return losses.mean(), nnx.to_pure_dict(rest)
 
     gradient = jax.value_and_grad(loss_of, has_aux=True)
 
@@ -110,9 +112,7 @@ def trace(
     def noise(params, rest, key, images, labels):
         def one(key):
             gradients = gradient(params, rest, mixed(noise_of, key, images), labels)[1]
-            return jnp.concatenate(
-                [x.reshape(-1) for x in jax.tree.leaves(gradients)]
-            )
+            return jnp.concatenate([x.reshape(-1) for x in jax.tree.leaves(gradients)])
 
         found = jax.lax.map(one, jax.random.split(key, _REMIXES))
         mean = found.mean(0)
@@ -197,9 +197,7 @@ def run(preset: Name, data_dir: str | None) -> list[dict[str, Any]]:
       data_dir: where the TFDS data sets lie.
     """
     chosen = PRESETS[preset]
-    source = Run(
-        data=chosen.data, images=chosen.images, test_images=1, model=""
-    )
+    source = Run(data=chosen.data, images=chosen.images, test_images=1, model="")
     plain, labels = images_of(source, data_dir)["train"]
     ways = [(None, "plain")] + [
         (setting, way)

@@ -1,0 +1,113 @@
+"""The experiments that train classifiers run, and go on where they stopped."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import (
+    fig2_vfe_vs_noise,
+    fig3_vfe_vs_region_size,
+    fig5_gradients,
+    st_adam_ablation,
+    table2_accuracy,
+    table3_throughput,
+    training_runs,
+)
+from vim_jax.models import list_models
+
+
+@pytest.fixture(autouse=True)
+def usual_settings(kept_programs):
+    """Those that a user has, who does not test the library."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.mark.slow
+def test_accuracy_smokes_and_goes_on(tmp_path):
+    path = tmp_path / "results.json"
+    runs = list(table2_accuracy.runs("smoke"))
+    rows = training_runs.finish(runs[:2], path, "a", None)
+    assert [row["way"] for row in rows] == ["plain", "mixed"]
+    assert {"plain_accuracy", "mixed_accuracy", "averaged_accuracy"} <= set(rows[1])
+    assert json.loads(path.read_text())["rows"] == rows
+    assert training_runs.finish(runs, path, "a", None)[:2] == rows
+    assert len(json.loads(path.read_text())["rows"]) == 3
+
+
+@pytest.mark.parametrize("preset", ["smoke", "cpu", "gpu", "paper"])
+def test_all_runs_are_valid_and_different(preset):
+    runs = list(table2_accuracy.runs(preset))
+    runs += st_adam_ablation.tuning(st_adam_ablation.PRESETS[preset])
+    rows = [json.dumps(dataclasses.asdict(run), default=dict) for run in runs]
+    assert len(set(rows)) == len(rows)
+    for run in runs:
+        assert run.config.model in list_models()
+        assert run.setting is None or run.setting in training_runs.SETTINGS
+        # A network for mixed images sees regions where they were.
+        if run.remixer is not None:
+            assert run.recipe.get("crop", 0) % run.remixer.region_size == 0
+
+
+def test_thumbnails_are_those_of_the_mixed_images():
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    mixer = training_runs.SETTINGS["size 4"]
+    mixed, thumbnails = training_runs.mixed_part(images, mixer, jax.random.key(0))
+    assert (mixed != images).any()
+    blocks = mixed.reshape(5, 2, 4, 2, 4, 3).mean((2, 4))
+    expected = blocks.repeat(4, 1).repeat(4, 2)
+    np.testing.assert_allclose(thumbnails, expected, atol=0.51)
+
+
+def row(name: str, rate: float, seed: int, validation: float, test: float, losses):
+    return {
+        "model": "m", "setting": None, "way": "plain", "seed": seed,
+        "validation_accuracy": validation, "plain_accuracy": test, "losses": losses,
+        "recipe": {**st_adam_ablation.OPTIMIZERS[name], "learning_rate": rate},
+    }  # fmt: skip
+
+
+def test_optimizers_are_compared_at_their_best_rates():
+    rows = [
+        row("Adam", 0.1, 0, 0.6, 0.5, [3.0, 1.0, 2.0]),
+        row("Adam", 0.2, 0, 0.5, 0.9, [3.0, 0.5, 0.1]),
+        row("Adam", 0.1, 1, 0.1, 0.7, [3.0, 2.0, 1.0]),
+        row("SGD with momentum", 0.1, 0, 0.5, 0.4, [3.0, 2.5, 1.5]),
+    ]
+    adam, sgd = st_adam_ablation.compared(rows)
+    assert adam["learning_rate"] == 0.1
+    assert (adam["seeds"], adam["epochs_to_target"]) == (2, 2)
+    assert adam["accuracy"] == pytest.approx(0.6)
+    assert adam["rises"] == 0.25
+    assert sgd["epochs_to_target"] == 3
+
+
+@pytest.mark.slow
+def test_throughput_smokes():
+    (row,) = table3_throughput.run("smoke")
+    assert set(row["images_per_s"]) == {
+        "plain", "published once", "fresh", "mixing alone"
+    }  # fmt: skip
+    assert min(row["images_per_s"].values()) > 0
+
+
+@pytest.mark.slow
+def test_gradients_smoke():
+    plain, once, fresh = fig5_gradients.run("smoke", None)
+    assert (plain["noise"], len(once["noise"]), len(fresh["noise"])) == ([], 4, 4)
+    for found in (plain, once, fresh):
+        assert -1 <= found["cosine"] <= 1
+    assert min(once["noise"] + fresh["noise"]) > 0
+
+
+def test_figures_of_vfe_smoke():
+    unchanged, noisy, shuffled = fig2_vfe_vs_noise.run("smoke", None)
+    assert unchanged["ssim"] == pytest.approx(1, abs=1e-6)
+    assert shuffled["ssim"] < noisy["ssim"] < 1
+    rows = fig3_vfe_vs_region_size.run("smoke", None)
+    for found in rows:
+        assert found["vfe"] == pytest.approx(found["expected_vfe"], rel=0.05)
+    assert rows[0]["vfe"] == pytest.approx(rows[0]["expected_vfe"], rel=1e-4)
