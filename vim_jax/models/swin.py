@@ -122,8 +122,7 @@ class Swin(nnx.Module):
             for index, block in enumerate(blocks):
                 tensors += block.torch_tensors(f"features.{2 * stage + 1}.{index}")
         for stage, merge in enumerate(self.merges, 1):
-            tensors += norm(f"features.{2 * stage}.norm", merge.norm)
-            tensors += linear(f"features.{2 * stage}.reduction", merge.reduce)
+            tensors += merge.torch_tensors(f"features.{2 * stage}")
         return tensors + norm("norm", self.norm) + linear("head", self.head)
 
 
@@ -205,6 +204,13 @@ class Merge(nnx.Module):
         # Column by column within the four, the order of published weights.
         four = [x[:, i::2, j::2] for j in range(2) for i in range(2)]
         return self.reduce(self.norm(jnp.concatenate(four, axis=-1)))
+
+    def torch_tensors(self, name: str) -> list[TorchTensor]:
+        """Return where the tensors of torchvision's layer `name` go."""
+        return [
+            *norm(f"{name}.norm", self.norm),
+            *linear(f"{name}.reduction", self.reduce),
+        ]
 
 
 def relative_positions(side: int) -> Int[np.ndarray, "t t"]:
