@@ -375,7 +375,7 @@ def test_random_keys_are_never_stored(tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("model", "lenet", "model is 'lenet': use one of resnet20_cifar,"),
+        ("model", "lenet", "model is 'lenet': use one of mobilenet_v2,"),
         ("optimizer", "adagrad", "optimizer is 'adagrad': use \"st_adam\""),
         ("epochs", 0, "epochs is 0: use at least 1"),
         ("batch_size", -1, "batch_size is -1: use at least 1"),

@@ -64,11 +64,12 @@ CASES = {
 
 
 def randomized(model, shape):
-    """Weights about as large as a trained model's, and statistics that fit them."""
+    """No weights are all alike, as fresh ones may be, and statistics fit them."""
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
-            weight += 0.02 * torch.randn_like(weight)
+            if weight.std() == 0:
+                weight += 0.02 * torch.randn_like(weight)
         for layer in model.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = 1.0
