@@ -1,10 +1,12 @@
 """Tiny models of every architecture, and images cut into patches by slicing."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from flax import nnx
 
-from vim_jax.models import create_model
+from vim_jax.models import create_model, load_torch
 
 # Options that make models of each kind fit tiny images.
 CASES = {
@@ -34,6 +36,27 @@ WITH_BATCH_NORM.remove("vgg11")
 def make(name, **kwargs):
     defaults = dict(num_classes=10, image_size=8, channels=3, rngs=nnx.Rngs(0))
     return create_model(name, **{**defaults, **CASES.get(name, {}), **kwargs})
+
+
+def quick(name, seed=1, **kwargs):
+    """Make a model with random weights and statistics; making one with fresh weights
+    takes seconds, most of them to compile the generation of random numbers.
+    """
+    model: Any = nnx.eval_shape(lambda: make(name, **kwargs))
+    load_torch(model, random_weights(model.torch_tensors(), seed))
+    return model
+
+
+def random_weights(tensors, seed=1):
+    """Random values that keep the scale of features, named as in PyTorch."""
+    random, weights = np.random.default_rng(seed), {}
+    for tensor in tensors:
+        fan_in = np.prod(tensor.shape[1:])
+        value = random.normal(size=tensor.shape, scale=fan_in**-0.5)
+        if tensor.name.endswith("running_var"):
+            value = random.uniform(0.5, 2, tensor.shape)
+        weights[tensor.name] = value.astype(np.float32)
+    return weights
 
 
 def images(shape=(2, 8, 8, 3), seed=0):

@@ -11,7 +11,7 @@ import model_reference as reference
 import numpy as np
 import pytest
 from flax import nnx
-from model_cases import CASES, images, logits, make
+from model_cases import CASES, images, logits, make, quick
 
 from vim_jax.models import create_model, load_torch
 
@@ -90,7 +90,11 @@ def test_names_and_shapes_are_those_of_torchvision(name):
     assert SHAPES[name].items() <= shapes.items()
 
 
-def random_weights(model, seed=0):
+def abstract(name, **kwargs) -> Any:
+    return nnx.eval_shape(lambda: make(name, **kwargs))
+
+
+def above_half(model, seed=0):
     random = np.random.default_rng(seed)
     return {
         tensor.name: random.uniform(0.5, 1, tensor.shape).astype(np.float32)
@@ -104,18 +108,19 @@ def values(model):
 
 @pytest.mark.parametrize("name", CASES)
 def test_all_parameters_and_statistics_are_replaced(name):
-    model: Any = make(name)
-    kinds = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), values(model))
-    load_torch(model, random_weights(model))
+    model = abstract(name)
+    kinds = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(nnx.state(model))]
+    load_torch(model, above_half(model))
     for path, leaf in jax.tree_util.tree_leaves_with_path(values(model)):
         assert leaf.min() >= 0.5, path
         assert leaf.max() <= 1, path
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), values(model)) == kinds
+    leaves = jax.tree.leaves(nnx.state(model))
+    assert [(leaf.shape, leaf.dtype) for leaf in leaves] == kinds
 
 
 def test_vgg_against_a_slow_reference():
     """Whole: the order in which features become a vector is the catch."""
-    model: Any = make("vgg11", normalize="imagenet")
+    model = abstract("vgg11", normalize="imagenet")
     random = np.random.default_rng(0)
     weights = {
         tensor.name: 0.3 * random.normal(size=tensor.shape)
@@ -139,8 +144,8 @@ def test_vgg_against_a_slow_reference():
 
 
 def test_patches_are_embedded_as_pytorch_convolves_them():
-    model: Any = make("vit_tiny_patch4")
-    weights = random_weights(model)
+    model = abstract("vit_tiny_patch4")
+    weights = above_half(model)
     load_torch(model, weights)
     x = images()
     expected = reference.conv(
@@ -156,26 +161,24 @@ def test_patches_are_embedded_as_pytorch_convolves_them():
 
 
 def test_bookkeeping_is_ignored_and_old_names_are_known():
-    model: Any = make("vit_b16")
-    weights = random_weights(model)
+    model = abstract("vit_b16")
+    weights = above_half(model)
     old = {
-        name.replace(".mlp.0.", ".mlp.linear_1.").replace(".mlp.3.", ".mlp.linear_2.")
-        for name in weights
+        name.replace("mlp.0", "mlp.linear_1").replace("mlp.3", "mlp.linear_2"): value
+        for name, value in weights.items()
     }
-    assert old != set(weights)
-    load_torch(
-        model, dict(zip(sorted(old), map(weights.get, sorted(weights)), strict=True))
-    )
-    model = make("resnet8")
-    load_torch(model, random_weights(model) | {"bn1.num_batches_tracked": np.int64(3)})
-    model = make("swin_t")
+    assert set(old) != set(weights)
+    load_torch(model, old)
+    model = abstract("resnet8")
+    load_torch(model, above_half(model) | {"bn1.num_batches_tracked": np.int64(3)})
+    model = abstract("swin_t")
     index = {"features.1.0.attn.relative_position_index": np.zeros(16, np.int64)}
-    load_torch(model, random_weights(model) | index)
+    load_torch(model, above_half(model) | index)
 
 
 def test_the_head_stays_for_other_classes():
-    model: Any = make("resnet8", num_classes=3)
-    other = random_weights(make("resnet8", num_classes=7))
+    model = quick("resnet8", num_classes=3)
+    other = above_half(abstract("resnet8", num_classes=7))
     head = np.asarray(model.head.kernel[...])
     with pytest.raises(ValueError, match=r"fc.weight is \(7, 64\), not \(3, 64\)"):
         load_torch(model, other)
@@ -187,9 +190,9 @@ def test_the_head_stays_for_other_classes():
 
 
 def test_errors_name_every_tensor_and_nothing_changes():
-    model: Any = make("resnet8")
+    model = quick("resnet8")
     before = values(model)
-    weights = random_weights(model)
+    weights = above_half(model)
     del weights["layer2.0.bn1.running_var"], weights["fc.bias"]
     weights["layer9.weight"] = weights["extra"] = np.zeros(3)
     weights["conv1.weight"] = np.zeros((64, 3, 7, 7))
@@ -226,8 +229,8 @@ class Tensor:
 
 
 def test_tensors_of_pytorch_are_converted():
-    one, two = make("resnet8"), make("resnet8")
-    weights = random_weights(one)
+    one, two = abstract("resnet8"), abstract("resnet8")
+    weights = above_half(one)
     load_torch(one, weights)
     load_torch(two, {name: Tensor(value) for name, value in weights.items()})
     np.testing.assert_array_equal(logits(one, images()), logits(two, images()))
@@ -235,8 +238,8 @@ def test_tensors_of_pytorch_are_converted():
 
 def test_a_safetensors_file(tmp_path):
     numpy = pytest.importorskip("safetensors.numpy")
-    one, two = make("resnet8"), make("resnet8")
-    weights = random_weights(one)
+    one, two = abstract("resnet8"), abstract("resnet8")
+    weights = above_half(one)
     numpy.save_file(weights, tmp_path / "weights.safetensors")
     load_torch(one, weights)
     load_torch(two, tmp_path / "weights.safetensors")
@@ -247,11 +250,11 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", types.ModuleType("safetensors"))
     monkeypatch.delitem(sys.modules, "safetensors.numpy", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'vim-jax\[safetensors\]'"):
-        load_torch(make("resnet8"), tmp_path / "weights.safetensors")
+        load_torch(abstract("resnet8"), tmp_path / "weights.safetensors")
 
 
 def test_images_are_normalised_as_torchvision_does():
-    fixed, imagenet = make("resnet8"), make("resnet8", normalize="imagenet")
+    fixed, imagenet = quick("resnet8"), quick("resnet8", normalize="imagenet")
     x = images()
     mean, stddev = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
     as_fixed = np.float32((x - mean) / stddev * 0.25 + 0.5)

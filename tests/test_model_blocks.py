@@ -9,6 +9,7 @@ import model_reference as reference
 import numpy as np
 import pytest
 from flax import nnx
+from model_cases import random_weights
 
 from vim_jax.models import load_torch, shufflenet_v2, swin, vgg, vit
 from vim_jax.models.inverted_residual import InvertedResidual
@@ -16,26 +17,20 @@ from vim_jax.models.layers import depthwise_conv, max_pool_3x3
 from vim_jax.models.resnet import Block as ResidualBlock
 from vim_jax.models.resnet import ResNetConfig
 
-OPTIONS: Any = dict(dtype="float32", rngs=nnx.Rngs(0))
-RNG = np.random.default_rng
+
+def abstract(block, *args, **kwargs) -> Any:
+    return nnx.eval_shape(lambda: block(*args, **kwargs, rngs=nnx.Rngs(0)))
 
 
 def features(*shape, seed=0):
-    return RNG(seed).normal(size=shape)
+    return np.random.default_rng(seed).normal(size=shape)
 
 
 def randomize(block, name, **kwargs):
     """Load random weights into a block; return them as PyTorch would have them."""
-    random, weights = RNG(1), {}
-    for tensor in block.torch_tensors(name, **kwargs):
-        value = random.normal(size=tensor.shape) / np.sqrt(np.prod(tensor.shape[1:]))
-        if tensor.name.endswith("running_var"):
-            value = random.uniform(0.5, 2, tensor.shape)
-        weights[tensor.name] = value
-    model = types.SimpleNamespace(
-        torch_tensors=lambda: block.torch_tensors(name, **kwargs)
-    )
-    load_torch(model, weights)
+    tensors = block.torch_tensors(name, **kwargs)
+    weights = random_weights(tensors)
+    load_torch(types.SimpleNamespace(torch_tensors=lambda: tensors), weights)
     return weights
 
 
@@ -60,7 +55,7 @@ def test_residual_blocks(kind, shortcut, stride):
     config = ResNetConfig(
         num_classes=2, image_size=(8, 8), block=kind, shortcut=shortcut
     )
-    block = ResidualBlock(3, 4, stride, config, rngs=nnx.Rngs(0))
+    block = abstract(ResidualBlock, 3, 4, stride, config)
     weights = randomize(block, "b")
     assert ("b.downsample.0.weight" in weights) == (shortcut == "project")
     sizes = (3, 3) if kind == "basic" else (1, 3, 1)
@@ -72,9 +67,10 @@ def test_residual_blocks(kind, shortcut, stride):
 @pytest.mark.parametrize("stride", [1, 2])
 def test_shuffle_units(stride):
     if stride == 1:
-        block, x = shufflenet_v2.Block(6, **OPTIONS), features(2, 6, 5, 6)
+        block = abstract(shufflenet_v2.Block, 6, dtype="float32")
     else:
-        block, x = shufflenet_v2.HalvingBlock(4, 6, **OPTIONS), features(2, 4, 5, 6)
+        block = abstract(shufflenet_v2.HalvingBlock, 4, 6, dtype="float32")
+    x = features(2, 6 if stride == 1 else 4, 5, 6)
     weights = randomize(block, "b")
     check(block, x, reference.shuffle_unit(x, weights, "b", stride))
 
@@ -83,7 +79,8 @@ def test_shuffle_units(stride):
     ("expanded", "out_width", "stride"), [(8, 4, 1), (8, 6, 2), (4, 6, 1)]
 )
 def test_inverted_residual_of_version_2(expanded, out_width, stride):
-    block = InvertedResidual(4, expanded, out_width, 3, stride, jax.nn.relu6, **OPTIONS)
+    shape = 4, expanded, out_width, 3, stride
+    block = abstract(InvertedResidual, *shape, jax.nn.relu6, dtype="float32")
     weights = randomize(block, "b", flat_last=True)
     x = 3 * features(2, 4, 5, 6)
     check(block, x, reference.inverted_residual_v2(x, weights, "b", stride))
@@ -92,9 +89,9 @@ def test_inverted_residual_of_version_2(expanded, out_width, stride):
 @pytest.mark.parametrize(("size", "out_width", "stride"), [(3, 4, 1), (5, 6, 2)])
 @pytest.mark.parametrize("activation", ["relu", "hard_swish"])
 def test_inverted_residual_with_squeeze_excitation(activation, size, out_width, stride):
-    block = InvertedResidual(
-        4, 8, out_width, size, stride, getattr(jax.nn, activation),
-        squeeze=3, epsilon=1e-3, **OPTIONS,
+    block = abstract(
+        InvertedResidual, 4, 8, out_width, size, stride, getattr(jax.nn, activation),
+        squeeze=3, epsilon=1e-3, dtype="float32",
     )  # fmt: skip
     weights = randomize(block, "b", flat_last=False)
     x = 3 * features(2, 4, 5, 6)
@@ -133,7 +130,7 @@ def test_depthwise_convolution_and_its_gradients(size, stride):
 
 def test_vit_block():
     config = vit.ViTConfig(num_classes=2, image_size=(4, 4), dim=12, heads=3)
-    block = vit.Block(config, rngs=nnx.Rngs(0))
+    block = abstract(vit.Block, config)
     weights = randomize(block, "b")
     x = features(2, 5, 12)
     expected = reference.vit_block(x, weights, "b", 3)
@@ -146,7 +143,7 @@ def test_vit_block():
 )
 def test_windows_shift_and_never_look_across_the_edge(grid, shift):
     config = swin.SwinConfig(num_classes=2, image_size=(4, 4), window=3)
-    block = swin.Block(4, 2, shift, config, rngs=nnx.Rngs(0))
+    block = abstract(swin.Block, 4, 2, shift, config)
     weights = randomize(block, "b")
     x = features(2, *grid, 4)
     expected = reference.swin_block(x, weights, "b", 2, 3, shift)
@@ -155,7 +152,7 @@ def test_windows_shift_and_never_look_across_the_edge(grid, shift):
 
 @pytest.mark.parametrize("grid", [(4, 6), (3, 5)])
 def test_merging_of_tokens(grid):
-    merge = swin.Merge(3, **OPTIONS)
+    merge = abstract(swin.Merge, 3, dtype="float32")
     weights = randomize(merge, "m")
     x = features(2, *grid, 3)
     expected = reference.merge_patches(x, weights, "m")

@@ -11,7 +11,7 @@ from model_cases import make
         (
             "resnet99",
             {},
-            r"no model 'resnet99': use one of mobilenet_v2, mobilenet_v2_cifar,",
+            r"no model 'resnet99': use one of mobilenet_v2, ",
         ),
         ("resnet8", {"patch_size": 2}, r"resnet8 has no option 'patch_size'.*blocks"),
         (

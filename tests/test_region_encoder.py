@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_cases import from_patches, images, logits, make, to_patches
+from model_cases import from_patches, images, logits, quick, to_patches
 
 from vim_jax.models.region_encoder import encode_regions
 
@@ -11,10 +11,8 @@ from vim_jax.models.region_encoder import encode_regions
 def shuffled(x, size, *, across_channels=False):
     """Permutes the values of every region, each channel on its own or all together."""
     patches = to_patches(x, size)
-    flat = (
-        (*patches.shape[:3], -1) if across_channels else (*patches.shape[:3], size**2)
-    )
-    values = patches.reshape(*flat, *(() if across_channels else (x.shape[-1],)))
+    grid, channels = patches.shape[:3], () if across_channels else x.shape[-1:]
+    values = patches.reshape(*grid, -1, *channels)
     values = np.random.default_rng(1).permuted(values, axis=3)
     return from_patches(values.reshape(patches.shape))
 
@@ -51,7 +49,7 @@ SORTED = {
 @pytest.mark.parametrize("name", SORTED)
 def test_sorted_encoders_ignore_order_within_each_channel_of_a_region(name):
     x = images((3, 8, 12, 3))
-    model = make(name, image_size=(8, 12), **SORTED[name])
+    model = quick(name, image_size=(8, 12), **SORTED[name])
     before, mixed = logits(model, x), shuffled(x, 2)
     assert np.abs(mixed - x).max() > 0.1
     np.testing.assert_array_equal(logits(model, mixed), before)
@@ -71,12 +69,12 @@ def test_sorted_encoders_ignore_order_within_each_channel_of_a_region(name):
 )
 def test_other_encoders_see_the_order(name, options):
     x = images((3, 8, 12, 3))
-    model = make(name, image_size=(8, 12), **options)
+    model = quick(name, image_size=(8, 12), **options)
     assert np.abs(logits(model, shuffled(x, 2)) - logits(model, x)).max() > 0.01
 
 
 def test_the_stem_sees_a_region_at_a_time():
-    model = make("resnet8", image_size=(8, 16), region_encoder="sorted", region_size=2)
+    model = quick("resnet8", image_size=(8, 16), region_encoder="sorted", region_size=2)
     assert model.config.features == (4, 8, 12)
     assert model.stem.conv.kernel.shape == (3, 3, 12, 16)
     assert model.stem.conv.strides == 1
