@@ -1,5 +1,6 @@
 """Tiny models of every architecture, and images cut into patches by slicing."""
 
+import functools
 from typing import Any
 
 import jax
@@ -29,6 +30,9 @@ CASES = {
     "vit_tiny_patch4": {},
 }
 
+# For programs that run once: compiling them takes longer than anything else.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
 WITH_BATCH_NORM = [name for name in CASES if name[:3] not in ("swi", "vit")]
 WITH_BATCH_NORM.remove("vgg11")
 
@@ -38,18 +42,18 @@ def make(name, **kwargs):
     return create_model(name, **{**defaults, **CASES.get(name, {}), **kwargs})
 
 
-def quick(name, seed=1, **kwargs):
+def quick(name, **kwargs):
     """Make a model with random weights and statistics; making one with fresh weights
     takes seconds, most of them to compile the generation of random numbers.
     """
     model: Any = nnx.eval_shape(lambda: make(name, **kwargs))
-    load_torch(model, random_weights(model.torch_tensors(), seed))
+    load_torch(model, random_weights(model.torch_tensors()))
     return model
 
 
-def random_weights(tensors, seed=1):
+def random_weights(tensors):
     """Random values that keep the scale of features, named as in PyTorch."""
-    random, weights = np.random.default_rng(seed), {}
+    random, weights = np.random.default_rng(1), {}
     for tensor in tensors:
         fan_in = np.prod(tensor.shape[1:])
         value = random.normal(size=tensor.shape, scale=fan_in**-0.5)
@@ -65,7 +69,7 @@ def images(shape=(2, 8, 8, 3), seed=0):
 
 def logits(model, x):
     graphdef, state = nnx.split(model)
-    return np.asarray(jax.jit(lambda s, x: nnx.merge(graphdef, s)(x))(state, x))
+    return np.asarray(jit(lambda s, x: nnx.merge(graphdef, s)(x))(state, x))
 
 
 def to_patches(x, size):

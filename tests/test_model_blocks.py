@@ -9,7 +9,7 @@ import model_reference as reference
 import numpy as np
 import pytest
 from flax import nnx
-from model_cases import random_weights
+from model_cases import jit, random_weights
 
 from vim_jax.models import load_torch, shufflenet_v2, swin, vgg, vit
 from vim_jax.models.inverted_residual import InvertedResidual
@@ -37,7 +37,7 @@ def randomize(block, name, **kwargs):
 def run(block, x, **kwargs):
     graphdef, state = nnx.split(block)
     x = jnp.asarray(x, jnp.float32)
-    out = jax.jit(lambda s, x: nnx.merge(graphdef, s)(x, **kwargs))(state, x)
+    out = jit(lambda s, x: nnx.merge(graphdef, s)(x, **kwargs))(state, x)
     return np.asarray(out)
 
 
@@ -105,7 +105,7 @@ def test_inverted_residual_with_squeeze_excitation(activation, size, out_width, 
 def test_depthwise_convolution_and_its_gradients(size, stride):
     x = jnp.asarray(features(2, 6, 7, 3), jnp.float32)
     kernel = jnp.asarray(features(size, size, 1, 3, seed=1), jnp.float32)
-    arguments = (stride, stride), [(size // 2, size // 2)] * 2
+    arguments: Any = (stride, stride), [(size // 2, size // 2)] * 2
 
     def by_xla(x, kernel):
         return jax.lax.conv_general_dilated(
@@ -113,19 +113,19 @@ def test_depthwise_convolution_and_its_gradients(size, stride):
             feature_group_count=3,
         )  # fmt: skip
 
-    @jax.jit
+    def by_shifts(x, kernel):
+        return depthwise_conv(x, kernel, *arguments)
+
+    @jit
     def differences(x, kernel):
         expected, pull = jax.vjp(by_xla, x, kernel)
-        got, pull_here = jax.vjp(lambda *a: depthwise_conv(*a, *arguments), x, kernel)
+        got, pull_here = jax.vjp(by_shifts, x, kernel)
         both = (got, *pull_here(expected)), (expected, *pull(expected))
         return jax.tree.map(lambda one, two: jnp.abs(one - two).max(), *both)
 
     assert max(differences(x, kernel)) < 1e-3
     halves = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
-    assert (
-        jax.eval_shape(lambda *a: depthwise_conv(*a, *arguments), *halves).dtype
-        == jnp.bfloat16
-    )
+    assert jax.eval_shape(by_shifts, *halves).dtype == jnp.bfloat16
 
 
 def test_vit_block():

@@ -14,6 +14,7 @@ from model_cases import (
     WITH_BATCH_NORM,
     from_patches,
     images,
+    jit,
     logits,
     make,
     quick,
@@ -26,7 +27,7 @@ def test_shapes_dtypes_and_explicit_randomness(name):
     kwargs = dict(image_size=(8, 12), channels=1, num_classes=4)
     x = jnp.asarray(images((2, 8, 12, 1)))
 
-    @jax.jit
+    @jit
     def classify(key, x):
         return make(name, rngs=nnx.Rngs(key), **kwargs)(x)
 
@@ -91,7 +92,7 @@ def test_without_position_embedding_the_order_of_patches_does_not_matter():
     flat = patches.reshape(3, 24, 2, 2, 3)
     order = np.random.default_rng(2).permutation(24)
     moved = from_patches(flat[:, order].reshape(patches.shape))
-    kwargs = dict(image_size=(8, 12), patch_size=2)
+    kwargs: Any = dict(image_size=(8, 12), patch_size=2)
     bare = quick("vit_tiny_patch4", position_embedding=False, **kwargs)
     np.testing.assert_allclose(logits(bare, moved), logits(bare, x), atol=1e-5)
     placed = quick("vit_tiny_patch4", **kwargs)
@@ -115,7 +116,7 @@ def gradient_of(name, **options):
 @pytest.mark.parametrize("name", CASES)
 def test_every_parameter_gets_a_gradient(name):
     params, gradient = gradient_of(name)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.jit(gradient)(params)):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jit(gradient)(params)):
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path
 
@@ -133,7 +134,7 @@ def test_batch_statistics_change_in_training_only(name):
     graphdef, params, start = nnx.split(model, nnx.Param, ...)
     start = nnx.to_pure_dict(start)
 
-    @jax.jit
+    @jit
     def run(rest, x):
         model = nnx.merge(graphdef, params, rest)
         evaluated = model(x)
