@@ -71,7 +71,7 @@ def load_torch(
       >>> from flax import nnx
       >>> from vim_jax.models import create_model, load_torch
       >>> model = create_model(
-      ...     "resnet18", num_classes=7, image_size=64, normalize="imagenet",
+      ...     "resnet8", num_classes=7, image_size=32, normalize="imagenet",
       ...     rngs=nnx.Rngs(0),
       ... )
       >>> state_dict = {t.name: np.zeros(t.shape) for t in model.torch_tensors()}
