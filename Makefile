@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: demo test lint bench notebooks clean
+.PHONY: demo test torch-check lint bench notebooks clean
 
 demo: $(SETUP)
 	$(BIN)/vim-jax demo
 
 test: $(SETUP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests vim_jax
+
+# Installs PyTorch, and compares the models here with torchvision's.
+torch-check: $(SETUP)
+	$(BIN)/pip install --quiet --editable '.[torch-check]'
+	$(BIN)/python -m pytest -s tests/torch_check.py
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from vim_jax.training import TrainConfig
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (dict(model="lenet"), "model is 'lenet': use one of resnet20_cifar,"),
+        (dict(model="lenet"), "model is 'lenet': use one of mobilenet_v2,"),
         (dict(optimizer="adagrad"), "optimizer is 'adagrad': use one of \"st_adam\","),
         (dict(epochs=0), "epochs is 0: use at least 1"),
         (dict(batch_size=-1), "batch_size is -1: use at least 1"),

@@ -8,26 +8,28 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from vim_jax.models.inputs import standardize
-from vim_jax.models.layers import ComputeDtype, check_compute_dtype
+from vim_jax.models.attention import Attention
+from vim_jax.models.config import TransformerConfig, check_choice, check_heads
+from vim_jax.models.inputs import patches
+from vim_jax.models.layers import MLP, layer_norm
+from vim_jax.models.torch_weights import (
+    TorchTensor,
+    array,
+    linear,
+    mlp,
+    norm,
+    patch_linear,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ViTConfig:
+class ViTConfig(TransformerConfig):
     """Shape of a `ViT`.
 
     Attributes:
-      num_classes: Number of logits.
-      image_size: Height and width of the images, in pixels.
-      channels: Channels of the images.
-      patch_size: Side of a square patch, in pixels; divides height and width.
       dim: Width of a token; divisible by heads.
       depth: Number of transformer blocks.
       heads: Attention heads of a block.
-      mlp_ratio: Width of a block's hidden layer, in units of dim.
-      patch_encoder: "linear" embeds the pixels of a patch in their order.
-        "sorted" first sorts them, each channel on its own, so that permuting the
-        pixels of a patch within a channel changes nothing.
       position_embedding: Whether a token knows where its patch was. Without it
         permuting the patches of an image changes nothing.
       position_stddev: Standard deviation of the initial position embedding. On the
@@ -36,46 +38,19 @@ class ViTConfig:
         91 % were recognised after 15 epochs, and 69 % with the usual 0.02.
       pool: What the logits are read off: "mean", the mean of the tokens, or "token",
         one more token, learned, that is no patch.
-      dtype: Of matrix products and attention, "float32" or "bfloat16".
     """
 
-    num_classes: int
-    image_size: tuple[int, int]
-    channels: int = 3
-    patch_size: int = 4
     dim: int = 96
     depth: int = 3
     heads: int = 3
-    mlp_ratio: int = 4
-    patch_encoder: Literal["linear", "sorted"] = "linear"
     position_embedding: bool = True
     position_stddev: float = 0.5
     pool: Literal["mean", "token"] = "mean"
-    dtype: ComputeDtype = "float32"
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-                raise ValueError(f"{field.name} is {value}: use at least 1.")
-        if any(side % self.patch_size or side < 1 for side in self.image_size):
-            raise ValueError(
-                f"image_size {self.image_size} does not divide into patches of "
-                f"patch_size {self.patch_size}: pass a patch_size that divides both "
-                "sides, or resize the images."
-            )
-        if self.dim % self.heads:
-            raise ValueError(
-                f"dim {self.dim} is not divisible by heads {self.heads}: "
-                f"use a multiple, such as {self.heads * (self.dim // self.heads + 1)}."
-            )
-        if self.patch_encoder not in ("linear", "sorted"):
-            raise ValueError(
-                f'patch_encoder is {self.patch_encoder!r}: use "linear" or "sorted".'
-            )
-        if self.pool not in ("mean", "token"):
-            raise ValueError(f'pool is {self.pool!r}: use "mean" or "token".')
-        check_compute_dtype(self.dtype)
+        TransformerConfig.__post_init__(self)
+        check_heads("dim", self.dim, self.heads)
+        check_choice("pool", self.pool, ("mean", "token"))
 
 
 class ViT(nnx.Module):
@@ -111,7 +86,7 @@ class ViT(nnx.Module):
             position = jax.random.normal(rngs.params(), (tokens, dim))
             self.position = nnx.Param(config.position_stddev * position)
         self.blocks = nnx.List([Block(config, rngs=rngs) for _ in range(config.depth)])
-        self.norm = _layer_norm(dim, rngs=rngs)
+        self.norm = layer_norm(dim, rngs=rngs)
         self.head = nnx.Linear(dim, config.num_classes, rngs=rngs)
 
     def __call__(
@@ -131,11 +106,8 @@ class ViT(nnx.Module):
         """
         del train
         config = self.config
-        x = standardize(images, (*config.image_size, config.channels))
-        x = _patches(x, config.patch_size)
-        if config.patch_encoder == "sorted":
-            x = jnp.sort(x, axis=2)
-        x = self.embed(x.reshape(*x.shape[:2], -1))
+        x = patches(images, config)
+        x = self.embed(x.reshape(len(x), -1, x.shape[-1]))
         if config.pool == "token":
             token = self.token[...].astype(x.dtype)
             token = jnp.broadcast_to(token, (len(x), 1, config.dim))
@@ -147,51 +119,42 @@ class ViT(nnx.Module):
         x = self.norm(x)
         return self.head(x[:, 0] if config.pool == "token" else x.mean(axis=1))
 
+    def torch_tensors(self) -> list[TorchTensor]:
+        """Return where each tensor of torchvision's state dict goes."""
+        tensors = patch_linear("conv_proj", self.embed, self.config.patch_size)
+        if self.config.pool == "token":
+            tensors.append(array("class_token", self.token, leading_ones=2))
+        if self.config.position_embedding:
+            name = "encoder.pos_embedding"
+            tensors.append(array(name, self.position, leading_ones=1))
+        for index, block in enumerate(self.blocks):
+            tensors += block.torch_tensors(f"encoder.layers.encoder_layer_{index}")
+        tensors += norm("encoder.ln", self.norm)
+        return tensors + linear("heads.head", self.head)
+
 
 class Block(nnx.Module):
     """Self-attention, then a two-layer perceptron, each added to its input."""
 
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
-        dim, hidden, dtype = config.dim, config.mlp_ratio * config.dim, config.dtype
-        self.heads = config.heads
-        self.norm1 = _layer_norm(dim, rngs=rngs)
-        self.qkv = nnx.Linear(dim, 3 * dim, dtype=dtype, rngs=rngs)
-        self.project = nnx.Linear(dim, dim, dtype=dtype, rngs=rngs)
-        self.norm2 = _layer_norm(dim, rngs=rngs)
-        self.up = nnx.Linear(dim, hidden, dtype=dtype, rngs=rngs)
-        self.down = nnx.Linear(hidden, dim, dtype=dtype, rngs=rngs)
+        dim, dtype = config.dim, config.dtype
+        self.norm1 = layer_norm(dim, rngs=rngs)
+        self.attention = Attention(dim, config.heads, dtype=dtype, rngs=rngs)
+        self.norm2 = layer_norm(dim, rngs=rngs)
+        self.mlp = MLP(dim, config.mlp_ratio * dim, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "n t d"]) -> Float[Array, "n t d"]:
         """Map tokens to tokens."""
-        n, t, dim = x.shape
-        qkv = self.qkv(self.norm1(x)).reshape(n, t, 3, self.heads, dim // self.heads)
-        query, key, value = jnp.moveaxis(qkv, 2, 0)
-        x = x + self.project(_attend(query, key, value).reshape(n, t, dim))
-        return x + self.down(jax.nn.gelu(self.up(self.norm2(x))))
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
 
-
-def _attend(
-    query: Float[Array, "n t k d"],
-    key: Float[Array, "n t k d"],
-    value: Float[Array, "n t k d"],
-) -> Float[Array, "n t k d"]:
-    """Return dot-product attention of k heads.
-
-    `jax.nn.dot_product_attention` has no gradient in bfloat16 under strict promotion.
-    """
-    scores = jnp.einsum(
-        "ntkd,nskd->nkts", query, key, preferred_element_type=jnp.float32
-    )
-    weights = jax.nn.softmax(scores * query.shape[-1] ** -0.5)
-    return jnp.einsum("nkts,nskd->ntkd", weights.astype(value.dtype), value)
-
-
-def _layer_norm(dim: int, *, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    return nnx.LayerNorm(dim, dtype=jnp.float32, rngs=rngs)
-
-
-def _patches(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n t p c"]:
-    """Cut images into square patches, row by row, each a list of pixels."""
-    n, h, w, c = x.shape
-    x = x.reshape(n, h // size, size, w // size, size, c).swapaxes(2, 3)
-    return x.reshape(n, (h // size) * (w // size), size * size, c)
+    def torch_tensors(self, name: str) -> list[TorchTensor]:
+        """Return where the tensors of torchvision's block `name` go."""
+        attention = f"{name}.self_attention"
+        return [
+            *norm(f"{name}.ln_1", self.norm1),
+            *linear(f"{attention}.in_proj", self.attention.qkv, separator="_"),
+            *linear(f"{attention}.out_proj", self.attention.project),
+            *norm(f"{name}.ln_2", self.norm2),
+            *mlp(f"{name}.mlp", self.mlp),
+        ]

@@ -1,0 +1,158 @@
+"""What the configs of all models have in common."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+ComputeDtype: TypeAlias = Literal["float32", "bfloat16"]
+"""Of convolutions and matrix products. Parameters and normalisation stay in float32."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """What every model needs to know.
+
+    Attributes:
+      num_classes: Number of logits.
+      image_size: Height and width of the images, in pixels.
+      channels: Channels of the images.
+      normalize: How intensities in [0, 1] are mapped before the first layer: "fixed"
+        to [-2, 2], whatever the images, or "imagenet" by ImageNet's mean and standard
+        deviation, which weights from torchvision expect (three channels).
+      dtype: Of convolutions and matrix products, "float32" or "bfloat16".
+    """
+
+    num_classes: int
+    image_size: tuple[int, int]
+    channels: int = 3
+    normalize: Literal["fixed", "imagenet"] = "fixed"
+    dtype: ComputeDtype = "float32"
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                raise ValueError(f"{field.name} is {value}: use at least 1.")
+        if min(self.image_size) < 1:
+            raise ValueError(
+                f"image_size is {self.image_size}: use sides of at least 1 pixel."
+            )
+        check_choice("normalize", self.normalize, ("fixed", "imagenet"))
+        if self.normalize == "imagenet" and self.channels != 3:
+            raise ValueError(
+                f'normalize "imagenet" is for 3 channels, and channels is '
+                f'{self.channels}: use normalize="fixed".'
+            )
+        check_choice("dtype", self.dtype, ("float32", "bfloat16"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ConvNetConfig(ModelConfig):
+    """What every convolutional network needs to know, besides.
+
+    Attributes:
+      small_images: Whether to keep the resolution of the first layers, for images of
+        about 32x32 pixels: the last features are then 1/8 of a side wide, not 1/32.
+      region_encoder: What the first convolution sees. "none": the pixels. Otherwise
+        one position per region, whose values are all channels of that position; they
+        come in their order ("linear"), or sorted, each colour channel on its own
+        ("sorted"), so that permuting a region's values within a channel changes
+        nothing. See `encode_regions`.
+      region_size: Side of these regions, in pixels; divides height and width. Unused
+        without a region encoder.
+    """
+
+    small_images: bool = False
+    region_encoder: Literal["none", "linear", "sorted"] = "none"
+    region_size: int = 4
+
+    def __post_init__(self):
+        ModelConfig.__post_init__(self)
+        choices = ("none", "linear", "sorted")
+        check_choice("region_encoder", self.region_encoder, choices)
+        if self.region_encoder != "none":
+            check_divides("region_size", self.region_size, self.image_size)
+
+    @property
+    def features(self) -> tuple[int, int, int]:
+        """Height, width and channels of what the first convolution sees."""
+        if self.region_encoder == "none":
+            return (*self.image_size, self.channels)
+        side = self.region_size
+        height, width = self.image_size
+        return height // side, width // side, side * side * self.channels
+
+    def check_shrinking(self, factor: int) -> None:
+        """Raise a ValueError if features that shrink by `factor` become too small."""
+        if min(self.features[:2]) < factor:
+            what = "pixels" if self.region_encoder == "none" else "regions"
+            raise ValueError(
+                f"image_size {self.image_size} is too small for a network that shrinks "
+                f"its features to 1/{factor}: use sides of at least {factor} {what}"
+                f"{'' if self.small_images else ', or small_images=True'}."
+            )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerConfig(ModelConfig):
+    """What every vision transformer needs to know, besides.
+
+    Attributes:
+      patch_size: Side of a square patch, in pixels; divides height and width.
+      patch_encoder: "linear" embeds the pixels of a patch in their order.
+        "sorted" first sorts them, each channel on its own, so that permuting the
+        pixels of a patch within a channel changes nothing. See `encode_regions`.
+      mlp_ratio: Width of a block's hidden layer, in units of that of its tokens.
+    """
+
+    patch_size: int = 4
+    patch_encoder: Literal["linear", "sorted"] = "linear"
+    mlp_ratio: int = 4
+
+    def __post_init__(self):
+        ModelConfig.__post_init__(self)
+        check_divides("patch_size", self.patch_size, self.image_size)
+        check_choice("patch_encoder", self.patch_encoder, ("linear", "sorted"))
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise a ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        *some, last = (f'"{choice}"' for choice in choices)
+        raise ValueError(f"{name} is {value!r}: use {', '.join(some)} or {last}.")
+
+
+def check_divides(name: str, side: int, image_size: tuple[int, int]) -> None:
+    """Raise a ValueError unless squares of `side` pixels tile the image."""
+    if any(length % side for length in image_size):
+        raise ValueError(
+            f"image_size {image_size} does not divide into squares of {name} {side}: "
+            f"pass a {name} that divides both sides, or resize the images."
+        )
+
+
+def check_heads(name: str, width: int, heads: int) -> None:
+    """Raise a ValueError unless attention heads share a width evenly."""
+    if width % heads:
+        raise ValueError(
+            f"{name} {width} is not divisible by heads {heads}: "
+            f"use a multiple, such as {heads * (width // heads + 1)}."
+        )
+
+
+def check_stages(config: Any, *names: str) -> None:
+    """Raise a ValueError unless these fields hold a positive number per stage."""
+    for name in names:
+        numbers = getattr(config, name)
+        if not numbers or min(numbers) < 1:
+            raise ValueError(
+                f"{name} is {numbers}: use positive numbers, one per stage."
+            )
+    first, *others = names
+    for other in others:
+        one, two = getattr(config, first), getattr(config, other)
+        if len(one) != len(two):
+            raise ValueError(
+                f"{first} {one} and {other} {two} differ in length: use one number per "
+                "stage in each."
+            )
