@@ -101,8 +101,7 @@ def finish(
       data_dir: where the TFDS data sets lie.
       rows: those there are already; by default those of the results file.
     """
-    if rows is None:
-        rows = json.loads(path.read_text())["rows"] if path and path.exists() else []
+    rows = _kept(path) if rows is None else rows
     for run in runs:
         if any(_identity(run).items() <= row.items() for row in rows):
             continue
@@ -111,6 +110,10 @@ def finish(
         if path is not None:
             write(path, command, sum(row["seconds"] for row in rows), rows)
     return rows
+
+
+def _kept(path: pathlib.Path | None) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())["rows"] if path and path.exists() else []
 
 
 def _identity(run: Run) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def test_another_run_in_the_folder_is_refused(tmp_path, capsys):
         ([*DIGITS, "--fresh", "--remix", "--region-size", "2"], "leave one out"),
         ([*DIGITS, "--crop", "3", "--region-size", "2"], "--crop 3 with"),
         ([*DIGITS, "--model-option", "dim"], "--model-option dim is not NAME=VALUE"),
-        ([*DIGITS, "--model", "lenet"], "use one of resnet20_cifar"),
+        ([*DIGITS, "--model", "lenet"], "use one of mobilenet_v2"),
         ([*DIGITS, "--optimizer", "adam", "--weight-decay", "1"], "adamw"),
         ([*DIGITS, "--ema", "1"], "--ema 1.0: use"),
     ],

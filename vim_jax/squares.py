@@ -185,7 +185,7 @@ def _grouped(levels: int, axis: int, inverse: bool) -> list[tuple[int, ...]]:
     """
     near = min(levels, _LOG_LANES) if axis == 0 else 0
     order = list(reversed(range(levels)))
-    groups = [(level,) for level in order if level >= near]
+    groups: list[tuple[int, ...]] = [(level,) for level in order if level >= near]
     if near:
         groups.append(tuple(order[-near:]))
     return [group[::-1] for group in reversed(groups)] if inverse else groups
