@@ -46,7 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "photographs": 2000,
         "short": (256, 448),
         "long": (384, 640),
-        "repeats": 3,
+        "repeats": 1,
         "memory": {"counts": (2000, 20000), "short": (64, 112), "long": (96, 160)},
         "large": (12000, 9000),
         "curve": {
