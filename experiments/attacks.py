@@ -15,6 +15,7 @@ colour has 0.2, and linkage of all images at every setting.
 """
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ from vim_jax.attacks.cases import Case, from_arrays
 from vim_jax.attacks.verdicts import summary
 from vim_jax.cli.console import steps
 from vim_jax.data.arrays import LabelledImages, TrainTest, train_test_arrays
+from vim_jax.report.provenance import provenance
 
 SETTINGS = {
     "size 1": VisualMixer(region_size=1),
@@ -109,7 +111,10 @@ PRESETS: Mapping[Name, Preset] = {
 
 
 def run(
-    preset: Name, data_dir: str | None, keep: pathlib.Path | None
+    preset: Name,
+    data_dir: str | None,
+    keep: pathlib.Path | None,
+    settings: tuple[str, ...] = (),
 ) -> list[dict[str, Any]]:
     """Returns the audits of all data sets and settings as plain data.
 
@@ -117,8 +122,11 @@ def run(
       preset: see `PRESETS`.
       data_dir: where the TFDS data sets lie.
       keep: where finished attacks are kept.
+      settings: which of the preset's; empty for all.
     """
     chosen = PRESETS[preset]
+    if settings:
+        chosen = dataclasses.replace(chosen, settings=settings)
     first = next(iter(chosen.images))
     return [
         {
@@ -179,11 +187,27 @@ def _audited(
     return summary(found)
 
 
+def _replaced(
+    results: Mapping[str, Any], new: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Returns the rows of results, those of the same data and setting replaced.
+
+    Each says with which commit it was measured.
+    """
+    commit = provenance("")["commit"]
+    fresh = {(row["data"], row["setting"]): {**row, "commit": commit} for row in new}
+    return [
+        fresh.get((row["data"], row["setting"])) or {"commit": results["commit"], **row}
+        for row in results["rows"]
+    ]
+
+
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
     json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
     keep: pathlib.Path | None = None,
+    settings: tuple[str, ...] = (),
 ) -> None:
     """Attack images mixed at each of a dozen settings.
 
@@ -192,12 +216,15 @@ def main(
       data_dir: where the TFDS data sets lie.
       json_out: write the results here.
       keep: keep finished attacks here, so that an interrupted run goes on.
+      settings: only these; in the results that there are, their rows are replaced.
     """
-    rows = run(preset, data_dir, keep)
+    rows = run(preset, data_dir, keep, settings)
     for row in rows:
         verdicts = {name: x["verdict"] for name, x in row["verdicts"].items()}
         print(row["data"], row["setting"], verdicts, sep=", ")
     if json_out is not None:
+        if settings:
+            rows = _replaced(json.loads(json_out.read_text()), rows)
         # Those of the attacks, whichever run they finished in.
         seconds = sum(sum(row["seconds"].values()) for row in rows)
         write(json_out, f"experiments.attacks --preset {preset}", seconds, rows)

@@ -32,6 +32,14 @@ def test_every_setting_that_is_trained_is_one():
         assert set(preset.images) == set(preset.auxiliary)
 
 
+def test_rows_are_replaced_by_those_measured_again():
+    old = {"commit": "old", "rows": [{"data": "a", "setting": x} for x in ("b", "c")]}
+    kept, new = attacks._replaced(old, [{"data": "a", "setting": "c", "x": 1}])
+    assert kept == {"data": "a", "setting": "b", "commit": "old"}
+    assert new["x"] == 1
+    assert new["commit"] != "old"
+
+
 def test_results_say_how_they_were_made(tmp_path):
     path = tmp_path / "new/a.json"
     for _ in range(2):  # Results are replaced.

@@ -9,7 +9,7 @@ import pytest
 
 import vim_jax
 from benchmarks import render
-from experiments import render as privacy
+from experiments import page, privacy_page, results_page
 from vim_jax.cli import COMMANDS
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -66,9 +66,11 @@ def test_speeds_are_those_of_the_committed_results():
     assert render.section() in README
 
 
-@pytest.mark.parametrize("name", privacy.TABLES)
-def test_privacy_page_shows_the_committed_results(name):
-    assert privacy.section(name) in privacy.PAGE.read_text()
+@pytest.mark.parametrize("shown", [privacy_page, results_page])
+def test_pages_show_the_committed_results(shown):
+    text = shown.PAGE.read_text()
+    for name, section in shown.SECTIONS.items():
+        assert page.rendered(name, section) in text
 
 
 @pytest.mark.parametrize(

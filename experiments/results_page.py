@@ -1,0 +1,357 @@
+"""The tables and plots of `docs/results.md`, made of committed results."""
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments import st_adam_ablation
+from experiments.page import (
+    IMAGES,
+    ROOT,
+    Results,
+    Section,
+    replace_sections,
+    table,
+)
+from experiments.record import read
+
+PAGE = ROOT / "docs" / "results.md"
+_NAMES = {
+    "cifar10": "CIFAR-10",
+    "mnist": "MNIST",
+    "imagenette/160px-v2": "Imagenette",
+}
+# Table II of the slides: plain and VIM, in percent.
+_SLIDES: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "mnist": {
+        "vit": (99.87, 99.14),
+        "swin": (98.72, 98.70),
+        "resnet": (99.27, 98.81),
+        "shufflenet": (98.93, 97.19),
+        "mobilenet": (97.21, 97.20),
+        "vgg": (99.51, 98.12),
+    },
+    "cifar10": {
+        "vit": (98.63, 92.35),
+        "swin": (92.33, 85.73),
+        "resnet": (97.23, 90.15),
+        "shufflenet": (86.87, 84.07),
+        "mobilenet": (81.37, 81.02),
+        "vgg": (82.64, 82.63),
+    },
+}
+# Table III of the slides: the percentage that VIM costs.
+_SLIDES_COST = {
+    "shufflenet": -0.8,
+    "vgg": -0.6,
+    "resnet": -0.8,
+    "mobilenet": -0.8,
+    "vit": -0.7,
+    "swin": -1.3,
+}
+
+
+def network(row: Mapping[str, Any]) -> str:
+    """Returns the name of a row's network, with its options."""
+    return ", ".join([row["model"], *(f"{v}" for v in row["options"].values())])
+
+
+def accuracy_table(results: Results) -> str:
+    """Returns the accuracy of networks by what they were trained on."""
+    rows = results["rows"]
+    heads = (
+        "data", "network", "region size", "plain", "mixed", "averaged over shuffles",
+        "thumbnail-trained", "drop", "slides' drop", "seeds",
+    )  # fmt: skip
+    places = dict.fromkeys((row["data"], network(row)) for row in rows)
+    cells = []
+    for data, name in places:
+        here = [row for row in rows if (row["data"], network(row)) == (data, name)]
+        plain = _mean([row for row in here if row["way"] == "plain"], "plain_accuracy")
+        settings = dict.fromkeys(row["setting"] for row in here if row["setting"])
+        for setting in settings:
+            mixed, thumbnails = (
+                [x for x in here if (x["setting"], x["way"]) == (setting, way)]
+                for way in ("mixed", "thumbnail")
+            )
+            found = _mean(mixed, "mixed_accuracy")
+            best = max(found or 0, _mean(mixed, "averaged_accuracy") or 0)
+            slides = _slides(_SLIDES.get(data, {}), name)
+            cells.append(
+                [
+                    _NAMES.get(data, data),
+                    name,
+                    _region_size(setting, here),
+                    *map(
+                        _percent,
+                        (
+                            plain,
+                            found,
+                            _mean(mixed, "averaged_accuracy"),
+                            _mean(thumbnails, "thumbnail_accuracy"),
+                        ),
+                    ),
+                    f"{100 * (plain - best):.1f}" if plain and best else "",
+                    f"{slides[0] - slides[1]:.1f}" if slides else "",
+                    str(max(len(mixed), len(thumbnails))),
+                ]
+            )
+    first = rows[0]
+    words = (
+        "Share of test images recognised. Images were published once. Region sizes in "
+        "native pixels. The drop, in points, is from plain to the better of the mixed "
+        "columns. "
+        f"{first['data']}: {first['train_images']:,} training images, "
+        f"{first['recipe']['epochs']} epochs, {first['tested']:,} test images."
+    )
+    return f"{words}\n\n{table(heads, cells)}"
+
+
+def _region_size(setting: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    scale = rows[0]["native_pixels_per_pixel"]
+    if scale == 1 or not setting.startswith("size"):
+        return setting.removeprefix("size ")
+    size, *rest = setting.removeprefix("size ").split(", ")
+    native = f"{int(size) * scale:.1f} ({size} of {rows[0]['shape'][0]})"
+    return ", ".join([native, *rest])
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    values = [row[name] for row in rows if name in row]
+    return float(np.mean(values)) if values else None
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def _slides(numbers: Mapping[str, Any], name: str):
+    return next((x for key, x in numbers.items() if name.startswith(key)), None)
+
+
+def throughput_table(results: Results) -> str:
+    """Returns the cost of mixing at each step."""
+    heads = (
+        "network", "plain, images/s", "published once", "fresh", "mixing, images/s",
+        "slides",
+    )  # fmt: skip
+    cells = [
+        [
+            row["model"],
+            f"{row['images_per_s']['plain']:,.0f}",
+            *(
+                f"{-100 * x / (100 + x):+.1f} %"
+                for x in (
+                    row["overhead_percent"][way] for way in ("published once", "fresh")
+                )
+            ),
+            f"{row['images_per_s']['mixing alone']:,.0f}",
+            f"{cost:+.1f} %" if (cost := _slides(_SLIDES_COST, row["model"])) else "",
+        ]
+        for row in results["rows"]
+    ]
+    row = results["rows"][0]
+    shape = "x".join(map(str, row["shape"]))
+    words = (
+        f"Batches of {shape}, regions of {row['setting'].removeprefix('size ')} pixels."
+    )
+    return f"{words}\n\n{table(heads, cells)}"
+
+
+def noise_table(results: Results) -> str:
+    """Returns VFE and SSIM of noisy and of shuffled images, of the first set."""
+    data = results["rows"][0]["data"]
+    heads = ("change", "VFE", "SSIM with the original")
+    cells = [
+        [f"{row['kind']} {row['strength']}", f"{row['vfe']:,.0f}", f"{row['ssim']:.2f}"]
+        for row in results["rows"]
+        if row["data"] == data
+    ]
+    return f"{_NAMES.get(data, data)}.\n\n{table(heads, cells)}"
+
+
+def region_size_table(results: Results) -> str:
+    """Returns how far measured VFE is from expected VFE, by data set."""
+    heads = ("data", "largest difference, in place", "largest difference, scrambled")
+    cells = []
+    for data in dict.fromkeys(row["data"] for row in results["rows"]):
+        line = [_NAMES.get(data, data)]
+        for scrambled in (False, True):
+            here = [
+                abs(row["vfe"] / row["expected_vfe"] - 1)
+                for row in results["rows"]
+                if (row["data"], row["scrambled"]) == (data, scrambled)
+            ]
+            line.append(f"{100 * max(here):.2f} %")
+        cells.append(line)
+    return table(heads, cells)
+
+
+def gradients_table(results: Results) -> str:
+    """Returns how gradients oscillate, and how much noise shuffling adds."""
+    heads = ("network", "region size", "images", "cosine", "noise of shuffling")
+    cells = [
+        [
+            row["model"],
+            (row["setting"] or "").removeprefix("size "),
+            row["way"],
+            f"{row['cosine']:+.3f}",
+            ", ".join(f"{x:.2f}" for x in row["noise"]),
+        ]
+        for row in results["rows"]
+    ]
+    row = results["rows"][0]
+    words = (
+        f"{row['data']}, {row['images']:,} images, {row['steps']} steps of "
+        f"{row['batch_size']}. The noise is given at four moments of the training."
+    )
+    return f"{words}\n\n{table(heads, cells)}"
+
+
+def optimizers_table(results: Results) -> str:
+    """Returns what each optimizer achieved at its best rate."""
+    heads = (
+        "network", "images", "optimizer", "learning rate", "accuracy",
+        "epochs to SGD's loss", "epochs whose loss rose", "seeds",
+    )  # fmt: skip
+    cells = [
+        [
+            row["model"],
+            f"mixed, {row['setting']}" if row["setting"] else "plain",
+            row["optimizer"],
+            f"{row['learning_rate']:g}",
+            f"{100 * row['accuracy']:.1f} ± {100 * row['deviation']:.1f} %",
+            str(row["epochs_to_target"] or "not reached"),
+            f"{100 * row['rises']:.0f} %",
+            str(row["seeds"]),
+        ]
+        for row in st_adam_ablation.compared(results["rows"])
+    ]
+    return table(heads, cells)
+
+
+SECTIONS: Mapping[str, Section] = {
+    "accuracy": Section("table2_accuracy_cpu", accuracy_table),
+    "throughput": Section("table3_throughput_cpu", throughput_table),
+    "noise": Section(
+        "fig2_vfe_vs_noise_cpu",
+        noise_table,
+        "![SSIM against VFE, of noisy and of shuffled images](images/fig2.png)",
+    ),
+    "region size": Section(
+        "fig3_vfe_vs_region_size_cpu",
+        region_size_table,
+        "![VFE against region size](images/fig3.png)",
+    ),
+    "gradients": Section(
+        "fig5_gradients_cpu",
+        gradients_table,
+        "![Cosines of successive gradients](images/fig5.png)",
+    ),
+    "optimizers": Section("st_adam_ablation_cpu", optimizers_table),
+}
+
+
+def plot_noise(results: Results, path: pathlib.Path) -> None:
+    """Draws SSIM against VFE, of noisy and of shuffled images."""
+    names = list(dict.fromkeys(row["data"] for row in results["rows"]))
+    figure, axes = _axes(len(names))
+    for axis, data in zip(axes, names, strict=True):
+        for kind in ("noise", "region size"):
+            rows = [
+                row
+                for row in results["rows"]
+                if (row["data"], row["kind"]) == (data, kind)
+            ]
+            axis.plot(
+                [row["vfe"] for row in rows],
+                [row["ssim"] for row in rows],
+                "o-",
+                label=kind,
+            )
+        axis.set_title(_NAMES.get(data, data), fontsize=10)
+        axis.set_xlabel("VFE, squared grey levels per pixel")
+    axes[0].set_ylabel("SSIM with the original")
+    axes[-1].legend(fontsize=8)
+    _save(figure, path)
+
+
+def plot_region_size(results: Results, path: pathlib.Path) -> None:
+    """Draws VFE against region size, measured and expected."""
+    names = list(dict.fromkeys(row["data"] for row in results["rows"]))
+    figure, axes = _axes(len(names))
+    for axis, data in zip(axes, names, strict=True):
+        for scrambled, colour in ((False, "C0"), (True, "C1")):
+            rows = [
+                row
+                for row in results["rows"]
+                if (row["data"], row["scrambled"]) == (data, scrambled)
+            ]
+            sizes = [row["region_size"] for row in rows]
+            how = "scrambled" if scrambled else "in place"
+            expected = [row["expected_vfe"] for row in rows]
+            axis.plot(sizes, expected, color=colour, label=f"expected, {how}")
+            measured = [row["vfe"] for row in rows]
+            axis.plot(sizes, measured, "o", color=colour, label=f"measured, {how}")
+        axis.set_xscale("log", base=2)
+        axis.set_title(_NAMES.get(data, data), fontsize=10)
+        axis.set_xlabel("region size, native pixels")
+    axes[0].set_ylabel("VFE, squared grey levels per pixel")
+    axes[-1].legend(fontsize=8)
+    _save(figure, path)
+
+
+def plot_gradients(results: Results, path: pathlib.Path) -> None:
+    """Draws the cosines of successive gradients while networks learn."""
+    names = list(dict.fromkeys(row["model"] for row in results["rows"]))
+    figure, axes = _axes(len(names))
+    for axis, model in zip(axes, names, strict=True):
+        for row in results["rows"]:
+            if row["model"] == model and row["way"] != "fresh":
+                steps = np.linspace(0, row["steps"], len(row["cosines"]))
+                label = f"mixed, {row['setting']}" if row["setting"] else "plain"
+                axis.plot(steps, row["cosines"], label=label)
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.set_title(model, fontsize=10)
+        axis.set_xlabel("step")
+    axes[0].set_ylabel("cosine of successive gradients")
+    axes[-1].legend(fontsize=8)
+    _save(figure, path)
+
+
+def _axes(count: int):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, count, figsize=(3.6 * count, 3.2), squeeze=False, layout="constrained"
+    )
+    for axis in axes[0]:
+        axis.grid(alpha=0.3)
+    return figure, list(axes[0])
+
+
+def _save(figure, path: pathlib.Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+_PLOTS: Mapping[str, tuple[Callable[[Results, pathlib.Path], None], str]] = {
+    "fig2_vfe_vs_noise_cpu": (plot_noise, "fig2.png"),
+    "fig3_vfe_vs_region_size_cpu": (plot_region_size, "fig3.png"),
+    "fig5_gradients_cpu": (plot_gradients, "fig5.png"),
+}
+
+
+def write() -> None:
+    """Writes the plots, and the sections into the page."""
+    replace_sections(PAGE, SECTIONS)
+    for file, (plot, picture) in _PLOTS.items():
+        if (results := read(file)) is not None:
+            plot(results, IMAGES / picture)
