@@ -25,8 +25,7 @@ Pairs: TypeAlias = Squares | Lines
 
 def pairs_of(regions: Regions, bounds: Bounds) -> Pairs:
     """Returns how the cells of a plane of these regions pair off."""
-    height, width = regions.height.shape
-    if bounds.squares and width % LANES == 0 and height % 2 == 0:
+    if bounds.squares and regions.width.shape[1] % LANES == 0:
         return squares_of(regions, bounds)
     return lines_of(regions, bounds)
 

@@ -8,6 +8,7 @@ are a word of the keystream as it comes. That is several times as fast as cell b
 """
 
 import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ LANES = 4
 _LOG_LANES = 2
 _BITS = 8
 _LOW_HALVES = 0x0F0F0F0F
-_LOWER = 0x00FF00FF  # The lanes that are first of two.
+_SMALL_LEVELS = LARGE.bit_length() - 2  # Of distances in squares that are not large.
 
 
 class Squares(NamedTuple):
@@ -88,45 +89,42 @@ def exchange_squares(
         None if words.far is None else words.far.reshape(groups, BYTES, -1),
     )
 
-    levels = _levels(bounds)
-    rounds = ROUNDS - 1 if bounds.smallest >= LARGE else ROUNDS
+    def exchanged(lanes, rounds, most_levels):
+        levels = min(_levels(bounds), most_levels)
 
-    def turn(lanes, r):
-        if words.turns is None:
-            return lanes
-        numbers = _turn_numbers(words.turns, squares, r)
-        return turn_once(lanes, numbers, r < ROUNDS, inverse=inverse)
+        def turn(lanes, r):
+            if words.turns is None:
+                return lanes
+            numbers = _turn_numbers(words.turns, squares, r)
+            return turn_once(lanes, numbers, r < ROUNDS, inverse=inverse)
 
-    def one_round(i, lanes):
-        r = rounds - 1 - i if inverse else i
-        lanes = lanes if inverse else turn(lanes, r)
-        for axis in (1, 0) if inverse else (0, 1):
-            heads = _heads(coins, squares, r, axis)
-            ways = [
-                [
-                    functools.partial(
-                        _exchanged,
-                        levels=group,
-                        axis=axis,
-                        upper_owns=upper_owns,
-                        shape=(h, w),
-                    )
-                    for group in _grouped(levels, axis, inverse)
+        def one_round(i, lanes):
+            r = rounds.stop - 1 - i if inverse else rounds.start + i
+            lanes = lanes if inverse else turn(lanes, r)
+            for axis in (1, 0) if inverse else (0, 1):
+                heads = _heads(coins, squares, r, axis)
+                ways = [
+                    [
+                        functools.partial(
+                            _exchanged,
+                            levels=group,
+                            axis=axis,
+                            upper_owns=upper_owns,
+                            shape=(h, w),
+                        )
+                        for group in _grouped(levels, axis, inverse)
+                    ]
+                    for upper_owns in (False, True)
                 ]
-                for upper_owns in (False, True)
-            ]
-            lanes = trade(lanes, heads, *ways, upper_owns=(r & 2) != 0)
-        return turn(lanes, r) if inverse else lanes
+                lanes = trade(lanes, heads, *ways, upper_owns=(r & 2) != 0)
+            return turn(lanes, r) if inverse else lanes
 
-    def twos(lanes):
-        if coins.middle is None or bounds.smallest > 2:
-            return lanes
-        return _exchanged_in_twos(lanes, coins.middle, squares, (h, w), inverse)
+        return jax.lax.fori_loop(0, len(rounds), one_round, lanes)
 
-    if levels:
-        lanes = twos(lanes) if inverse else lanes
-        lanes = jax.lax.fori_loop(0, rounds, one_round, lanes)
-        lanes = lanes if inverse else twos(lanes)
+    if _levels(bounds):
+        passes = list(_passes(bounds))
+        for rounds, most_levels in reversed(passes) if inverse else passes:
+            lanes = exchanged(lanes, rounds, most_levels)
     return jax.lax.bitcast_convert_type(lanes, jnp.uint8).reshape(cells.shape)
 
 
@@ -146,20 +144,38 @@ def _turn_numbers(
     A square of one pixel keeps its colour.
     """
     lanes = turns.reshape(len(turns), BYTES, -1)
-    numbers = jax.lax.dynamic_index_in_dim(lanes, r, 1, keepdims=False)
+    numbers = jax.lax.dynamic_index_in_dim(lanes, r % ROUNDS, 1, keepdims=False)
     reach = squares.reach[0]
     taken = spread(reach) & ~_left_out(reach, r)
     return numbers & taken[None]
 
 
 def _left_out(reach: UInt32[jax.Array, " q"], r: jax.Array) -> jax.Array:
-    """Returns lanes that are full of ones in squares that sit out a round."""
-    large = spread(reach >> (LARGE.bit_length() - 2))
-    return jnp.where(r < ROUNDS - 1, 0, large)
+    """Returns lanes that are full of ones in squares without a round of this number.
+
+    The fourth round is for sides up to 4, those after it for sides of 2.
+    """
+    smaller = jnp.where(r < ROUNDS, _SMALL_LEVELS, 1).astype(jnp.uint32)
+    return jnp.where(r < ROUNDS - 1, 0, spread(reach >> smaller))
 
 
 def _needs_middle(bounds: Bounds) -> bool:
     return _levels(bounds) > NEAR_LEVELS or bounds.smallest <= 2
+
+
+def _passes(bounds: Bounds) -> Iterator[tuple[range, int]]:
+    """Yields rounds, and how many distances they have: small squares have more rounds.
+
+    Never one round alone: XLA would dissolve the loop, and fuse what is in it with what
+    makes the keystream.
+    """
+    if bounds.smallest >= LARGE:
+        yield range(ROUNDS - 1), _levels(bounds)
+    elif bounds.smallest > 2:
+        yield range(ROUNDS), _levels(bounds)
+    else:
+        yield range(ROUNDS - 1), _levels(bounds)
+        yield range(ROUNDS - 1, ROUNDS + EXTRA_ROUNDS), _SMALL_LEVELS
 
 
 def _grouped(levels: int, axis: int, inverse: bool) -> list[tuple[int, ...]]:
@@ -197,7 +213,8 @@ def _heads(
 
     shown = half(coins.near)
     if coins.middle is not None:
-        shown |= half(coins.middle) << NEAR_LEVELS
+        middle = half(coins.middle)
+        shown = jnp.where(r < ROUNDS, shown | (middle << NEAR_LEVELS), middle)
     parts = [shown]
     if coins.far is not None:
         index = (r & 1) + 2 * axis
@@ -231,53 +248,6 @@ def _exchanged(
         exchange = _exchanged_halves if in_halves else _exchanged_at
         lanes = exchange(lanes, mask, distance, upper_owns)
     return lanes
-
-
-def _exchanged_in_twos(
-    lanes: UInt32[jax.Array, "groups members q"],
-    middle: UInt32[jax.Array, "groups 2 q"],
-    squares: Squares,
-    shape: tuple[int, int],
-    inverse: bool,
-) -> UInt32[jax.Array, "groups members q"]:
-    """Takes the extra rounds, which only squares of two by two cells have.
-
-    Their cells are in a word of one line and in that below it, so two rounds are one
-    vector loop.
-    """
-    pairs = shape[0] // 2, 2, shape[1] // LANES
-    reach = squares.reach[0].reshape(pairs)[:, 0]
-    two = spread(reach & ~(reach >> 1))[None, None]
-    coins = middle.reshape(len(middle), 2, *pairs)
-
-    def both_rounds(i, lanes):
-        upper_owns = i == (0 if inverse else 1)
-        halves = lanes.reshape(*lanes.shape[:2], *pairs)
-        lines = [halves[..., 0, :], halves[..., 1, :]]
-
-        def along_rows(lines, shift):
-            def exchanged(line, number):
-                shown = spread(coins[:, 0, :, number] >> shift)
-                shown = jnp.where(upper_owns, shown >> _BITS, shown) & _LOWER
-                return _exchanged_in_words(line, shown[:, None] & two, _BITS, False)
-
-            return [exchanged(line, number) for number, line in enumerate(lines)]
-
-        def along_columns(lines, shift):
-            owner = jnp.where(upper_owns, coins[:, 1, :, 1], coins[:, 1, :, 0])
-            change = (lines[0] ^ lines[1]) & spread(owner >> shift)[:, None] & two
-            return [line ^ change for line in lines]
-
-        steps = [
-            functools.partial(along, shift=shift)
-            for shift in (0, NEAR_LEVELS)
-            for along in (along_rows, along_columns)
-        ]
-        for step in reversed(steps) if inverse else steps:
-            lines = step(lines)
-        return jnp.stack(lines, axis=-2).reshape(lanes.shape)
-
-    return jax.lax.fori_loop(0, EXTRA_ROUNDS // 2, both_rounds, lanes)
 
 
 def _exchanged_in_words(lanes, mask, shift, upper_owns):
