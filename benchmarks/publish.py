@@ -128,11 +128,13 @@ def _memory(
 
 def _peak(src: pathlib.Path, dst: pathlib.Path) -> dict[str, float]:
     """Returns the peak memory of a process of its own that publishes a folder."""
+    # Not `ru_maxrss`, which begins at what the parent had taken.
     program = (
-        "import resource, sys\n"
+        "import pathlib, re, sys\n"
         "from benchmarks.publish import MIXERS, publish_folder\n"
         "publish_folder(*sys.argv[1:], MIXERS['level 0.6'])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        "status = pathlib.Path('/proc/self/status').read_text()\n"
+        "print(int(re.search(r'VmHWM:\\s*(\\d+) kB', status)[1]) / 1024)"
     )
     command = [sys.executable, "-c", program, os.fspath(src), os.fspath(dst)]
     start = time.perf_counter()

@@ -43,7 +43,7 @@ def section() -> str:
 On {shuffled["cores"]} CPU cores, `shuffle` permutes {span(speeds, 0)} million values a
 second, {span(ratios)} times the fastest other way to do the same job, measured in the
 same run (`x + 1` in memory: {memory:,.0f}), in {span(needed)} times the batch's memory.
-`channels="joint"` is {span(joint)} times as fast, `"mixed"` only {span(mixed_channels)}
+`channels="joint"` is {span(joint)} times as fast, `"mixed"` {span(mixed_channels)}
 times. A whole `VisualMixer` call at 224x224x3,
 planning included, takes {fastest[2]} ms an image with regions of up to {fastest[1]}
 pixels and {slowest[2]} ms with regions of any size, {fastest[4]} and {slowest[4]} times
