@@ -1,7 +1,7 @@
 """Whether VFE and its neighbours say what an attacker gets.
 
     python -m experiments.metric_validity --preset cpu --data-dir DIR \
-        --json experiments/results/metric_validity_cpu.json --keep FOLDER
+        --json experiments/results/metric_validity_cpu.json
 
 CIFAR-10 test images are changed in some thirty ways: shuffled, shuffled with regions
 scrambled, made noisy, blurred, pixelated, made brighter or richer in contrast. Of each
@@ -40,7 +40,7 @@ from vim_jax.attacks.features import features
 from vim_jax.attacks.mixing import mixed_by
 from vim_jax.attacks.similarity import flat, ssim
 from vim_jax.data.arrays import train_test_arrays
-from vim_jax.data.writers import write_atomically
+from vim_jax.report.provenance import provenance
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 Way = VisualMixer | Change
@@ -151,14 +151,15 @@ PRESETS: Mapping[Name, Preset] = {
 
 
 def run(
-    preset: Name, data_dir: str | None, keep: pathlib.Path | None
+    preset: Name, data_dir: str | None, path: pathlib.Path | None
 ) -> list[dict[str, Any]]:
     """Returns metrics and outcomes of each way, as plain data.
 
     Args:
       preset: see `PRESETS`.
       data_dir: where the TFDS data sets lie.
-      keep: where finished ways are kept.
+      path: of the results file, which is written after each way, and whose ways are
+        not measured again; None keeps no results.
     """
     chosen = PRESETS[preset]
     limit = max(chosen.test, chosen.train)
@@ -169,18 +170,20 @@ def run(
         for name, way in of_family.items()
         if not chosen.ways or name in chosen.ways
     ]
-    rows = []
+    rows = json.loads(path.read_text())["rows"] if path and path.exists() else []
+    known = {row["way"] for row in rows}
     for family, name, way in track(ways, description="ways"):
-        path = None if keep is None else keep / f"{preset}, {name}.json"
-        if path is not None and path.exists():
-            rows.append(json.loads(path.read_text()))
+        if name in known:
             continue
         start = time.perf_counter()
         row = {"family": family, "way": name, **_measured(way, data, chosen)}
-        rows.append({**row, "seconds": round(time.perf_counter() - start, 1)})
+        seconds = round(time.perf_counter() - start, 1)
+        made = provenance("")
+        rows.append({**row, "seconds": seconds, "commit": made["commit"]})
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(rows[-1]).encode())
+            total = sum(row["seconds"] for row in rows)
+            command = f"experiments.metric_validity --preset {preset}"
+            write(path, command, total, rows)
     return rows
 
 
@@ -255,17 +258,29 @@ def _metrics(originals, changed, plans) -> dict[str, float | None]:
     }
 
 
-def correlations(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def correlations(
+    rows: list[dict[str, Any]], *, complete: bool = True
+) -> list[dict[str, Any]]:
     """Returns Spearman's correlation of each metric with each outcome.
 
-    Over all ways, over shuffles, and over shuffles with regions in place.
+    Over all ways, over shuffles, and over shuffles with regions in place, as far as all
+    of them have been measured.
 
     Args:
       rows: what `run` returned.
+      complete: whether to leave out what has not been measured in all ways.
     """
     found = []
     for scope, families in _SCOPES.items():
         chosen = [row for row in rows if families is None or row["family"] in families]
+        wanted = [
+            name
+            for family, ways in WAYS.items()
+            if families is None or family in families
+            for name in ways
+        ]
+        if complete and not set(wanted) <= {row["way"] for row in chosen}:
+            continue
         for metric in METRICS:
             known = [row for row in chosen if row[metric] is not None]
             if len(known) < min(len(chosen), 3):
@@ -290,22 +305,16 @@ def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
     json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
-    keep: pathlib.Path | None = None,
 ) -> None:
     """Correlate metrics of privacy with what attackers get.
 
     Args:
       preset: how much to learn and to judge.
       data_dir: where the TFDS data sets lie.
-      json_out: write the results here.
-      keep: keep finished ways here, so that an interrupted run goes on.
+      json_out: the results; ways that it holds already are not measured again.
     """
-    rows = run(preset, data_dir, keep)
-    for row in correlations(rows):
+    for row in correlations(run(preset, data_dir, json_out), complete=False):
         print(", ".join(f"{name} {value}" for name, value in row.items()))
-    if json_out is not None:
-        seconds = sum(row["seconds"] for row in rows)
-        write(json_out, f"experiments.metric_validity --preset {preset}", seconds, rows)
 
 
 if __name__ == "__main__":

@@ -196,7 +196,12 @@ def validity_table(results: Mapping[str, Any]) -> str:
             [row["scope"], str(row["ways"]), _METRICS[row["metric"]]],
         )
         line.append(f"{row['rho']:+.2f}")
-    return table(heads, list(cells.values()))
+    measured = len(results["rows"])
+    wanted = sum(len(ways) for ways in metric_validity.WAYS.values())
+    words = f"{measured} of {wanted} ways have been measured."
+    if measured < wanted:
+        words += " What takes the others is left out."
+    return f"{words}\n\n{table(heads, list(cells.values()))}"
 
 
 def gan_table(results: Mapping[str, Any]) -> str:
