@@ -13,9 +13,9 @@ on such images). A metric of privacy must fall or rise with these: Spearman's ra
 correlation, over all ways and over shuffles alone, says how nearly it does. A perfect
 metric has -1; one that says nothing, 0.
 
-`cpu` takes about 20 minutes on two cores. Expect a strong correlation over shuffles of
-regions in place, and none or the wrong sign over all ways: noise, contrast and
-brightness raise VFE and hide little.
+`cpu` takes about a minute a way on a free core. Expect a strong correlation over
+shuffles of regions in place, and none or the wrong sign over all ways: noise, contrast
+and brightness raise VFE and hide little.
 """
 
 import dataclasses
