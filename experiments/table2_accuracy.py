@@ -90,9 +90,10 @@ def _small_images(preset: Name) -> Iterator[Run]:
     }
     main = (_RESNET, _SORTED_VIT, _VIT)
     for seed in (0, 1):
-        first, others = _CIFAR_SETTINGS[:2], _CIFAR_SETTINGS[2:]
-        yield from _grid("cifar10", main, first, seed=seed, **size)
-        yield from _grid("cifar10", main, others, seed=seed, plain=False, **size)
+        for i, setting in enumerate(_CIFAR_SETTINGS):
+            yield from _grid(
+                "cifar10", main, (setting,), seed=seed, plain=i == 0, **size
+            )
         if seed == 0:
             yield from _grid("cifar10", _OTHERS, ("size 2", "size 4"), **size)
             yield from _grid(
