@@ -1,4 +1,4 @@
-"""Large images, mixed in tiles: as if they were mixed in one go."""
+"""Large images, planned and measured in tiles."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,38 +22,13 @@ def small(monkeypatch):
     monkeypatch.setattr(large, "LARGE_PIXELS", 4000)
     monkeypatch.setattr(large, "_PLANNED", 32)
     monkeypatch.setattr(large, "_LARGEST", 16)
-    monkeypatch.setattr(large, "_SHUFFLED", 8)
+    monkeypatch.setattr(large, "_MEASURED", 8)
 
 
 def quadtree_sizes():
     """Sizes of 1, 2, 4 and 8 that fit together."""
     blocks = np.random.default_rng(0).choice([1, 2, 4, 8], (7, 12))
     return np.kron(blocks, np.ones((8, 8), int))[:50, :90].astype(np.int32)
-
-
-@pytest.mark.parametrize(
-    ("size", "channels"),
-    [
-        ("quadtree", "independent"),
-        ("quadtree", "joint"),
-        ("quadtree", "mixed"),
-        (20, "independent"),
-        (90, "independent"),
-    ],
-)
-def test_tiles_are_shuffled_as_the_whole(size, channels):
-    image = photograph(sides=SIDES)
-    sizes = quadtree_sizes() if size == "quadtree" else np.full(SIDES, size, np.int32)
-    key = KEY.for_image("a", image)
-    plan = vim_jax.RegionPlan(jnp.asarray(sizes))
-    whole = vim_jax.shuffle(key, image, plan, channels=channels)
-    nonce = np.asarray(key.nonce)
-    mixed = large.shuffle_large(image, sizes, KEY, nonce, channels=channels)
-    np.testing.assert_array_equal(mixed, whole)
-    back = large.shuffle_large(
-        mixed, sizes, KEY, nonce, channels=channels, inverse=True
-    )
-    np.testing.assert_array_equal(back, image)
 
 
 @pytest.mark.parametrize("channels", ["joint", "independent", "mixed"])
@@ -80,7 +55,7 @@ def test_plans_meet_the_level_about(level):
 
 @pytest.mark.parametrize("region_size", [4, 7, "entire"])
 def test_plans_of_one_region_size(region_size, monkeypatch):
-    monkeypatch.setattr(large, "_SHUFFLED", 32)
+    monkeypatch.setattr(large, "_MEASURED", 32)
     image = photograph(sides=SIDES)
     plan: Plan = large.plan_large(image, VisualMixer(region_size=region_size))
     whole = vim_jax.uniform_plan(image.shape, region_size)

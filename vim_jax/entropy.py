@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from scipy.special import gammaln
 
 from vim_jax._types import Channels, Image, check_channels, with_channel_axis
-from vim_jax.regions import PlanOrSize, as_plan
+from vim_jax.regions import PlanOrSize, as_plan, sizes_in
 
 _CHUNK = 1 << 20  # Values that are sorted at a time: they fit the cache.
 _FEW = 16  # Their factorial is exact in float64.
@@ -81,7 +81,7 @@ def permutation_bits(
 def _equal_regions(cells: np.ndarray, size: np.ndarray) -> Iterator[np.ndarray]:
     """Yields the cells of regions of one height and width, as `regions pixels c`."""
     h, w, c = cells.shape
-    for s in np.flatnonzero(np.bincount(size.reshape(-1))).tolist():
+    for s in sizes_in(size):
         for top, rows, height in ((0, h // s, s), (h // s * s, 1, h % s)):
             for left, cols, width in ((0, w // s, s), (w // s * s, 1, w % s)):
                 if rows * height * cols * width == 0:

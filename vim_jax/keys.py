@@ -23,6 +23,7 @@ from vim_jax.words import turn_words
 
 _HEADER = "vim-jax secret key 1"
 _HIDDEN = "<hidden>"
+_BLOCK_BYTES = 64  # Of ChaCha20.
 
 
 class KeyFileError(ValueError):
@@ -64,6 +65,33 @@ class ImageKey:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("ImageKey cannot be pickled: derive it again from its key.")
+
+
+class ImageStream:
+    """The keystream of one image, as `docs/permutation.md` defines it, drawn in parts.
+
+    It does not show in tracebacks that print local variables.
+    """
+
+    __slots__ = ("_seed",)
+
+    def __init__(self, seed: bytes):
+        """Takes the 32 secret bytes of the image; see `SecretKey.stream`."""
+        self._seed = _Hidden(seed)
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        """Returns uint8 `count`: bytes of the words in little-endian order."""
+        block, skipped = divmod(start, _BLOCK_BYTES)
+        cipher = ChaCha20(self._seed, block.to_bytes(4, "little") + bytes(12))
+        stream = np.zeros(skipped + count, np.uint8)
+        Cipher(cipher, None).encryptor().update_into(stream.data, stream.data)
+        return stream[skipped:]
+
+    def __repr__(self) -> str:
+        return f"ImageStream({_HIDDEN})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("ImageStream cannot be pickled: derive it again from its key.")
 
 
 class SecretKey:
@@ -183,8 +211,13 @@ class SecretKey:
         h, w, c = (*shape, 1)[:3]
         parts = 2 if max(h, w) <= 256 else 3
         length = 4 * h * w * (parts * c + 1 + turn_words(c, "mixed"))
-        seed = _mac(self._subkey("stream"), nonce.astype("<u4").tobytes())
-        return ImageKey(_keystream(seed, length).astype(np.uint32, copy=False), nonce)
+        words = self.stream(nonce).read(0, length).view("<u4")
+        return ImageKey(words.astype(np.uint32, copy=False), nonce)
+
+    def stream(self, nonce: AnyArray) -> ImageStream:
+        """Returns the keystream of the image with a nonce, uint32 `8`."""
+        number = np.asarray(nonce, np.uint32).astype("<u4").tobytes()
+        return ImageStream(_mac(self._subkey("stream"), number))
 
     def encrypt(self, message: bytes, *, associated: bytes) -> bytes:
         """Returns `message` encrypted and authenticated with `associated`.
@@ -244,15 +277,6 @@ class SecretKey:
 
 def _mac(key: bytes, message: bytes) -> _Hidden:
     return _Hidden(hmac.new(key, message, hashlib.sha256).digest())
-
-
-def _keystream(seed: bytes, length: int) -> np.ndarray:
-    """Returns `length` bytes of ChaCha20 with nonce 0, as little-endian words."""
-    encryptor = Cipher(ChaCha20(seed, bytes(16)), None).encryptor()
-    stream = np.zeros(length, np.uint8)
-    written = encryptor.update_into(stream.data, stream.data)
-    assert written == length
-    return stream.view("<u4")
 
 
 def _write_private(path: pathlib.Path, content: bytes) -> None:

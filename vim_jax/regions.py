@@ -9,6 +9,7 @@ import numpy as np
 
 from vim_jax._types import AnyArray, concrete
 
+_COUNTED = 1 << 20
 _EXACT_SIDE = 1 << 20
 
 RegionSize: TypeAlias = int | Literal["entire"]
@@ -78,25 +79,24 @@ class Regions(NamedTuple):
         return self.top * self.top.shape[1] + self.left
 
 
-def regions_of(size: AnyArray, extent: AnyArray | None = None) -> Regions:
-    """Returns the regions that an int32 `h w` map of sizes stands for.
-
-    Args:
-      size: see `RegionPlan`.
-      extent: int32 `2`, height and width of the image without the padding below and
-        to the right, where sizes are 1; None if there is none.
-    """
+def regions_of(size: AnyArray) -> Regions:
+    """Returns the regions that an int32 `h w` map of sizes stands for."""
     size = jnp.asarray(size)
     h, w = size.shape
     y = jnp.arange(h, dtype=jnp.int32)[:, None]
     x = jnp.arange(w, dtype=jnp.int32)[None, :]
     top, left = _block_start(y, size), _block_start(x, size)
-    bottom, right = (h, w) if extent is None else (extent[0], extent[1])
+    height, width = jnp.minimum(size, h - top), jnp.minimum(size, w - left)
+    return Regions(top, left, height, width)
 
-    def cut_off(end, first):
-        return jnp.maximum(jnp.minimum(size, end - first), 1)
 
-    return Regions(top, left, cut_off(bottom, top), cut_off(right, left))
+def sizes_in(size: np.ndarray) -> list[int]:
+    """Returns which sizes there are in a map of them, in order, on the host."""
+    flat, found = size.reshape(-1), np.zeros(0, np.int64)
+    for start in range(0, flat.size, _COUNTED):  # Counting copies to 64 bits.
+        counts = np.bincount(flat[start : start + _COUNTED])
+        found = np.union1d(found, np.flatnonzero(counts))
+    return found.tolist()
 
 
 def _block_start(position: jax.Array, size: jax.Array) -> jax.Array:

@@ -4,20 +4,18 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Int32, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 
 from vim_jax._types import (
-    AnyArray,
     Channels,
     Image,
-    SizeMap,
     check_channels,
     check_dtype,
     with_channel_axis,
 )
 from vim_jax.keystream import Key, check_words, key_material, keystream
 from vim_jax.permute import exchange_cells, pairs_of
-from vim_jax.regions import Bounds, PlanOrSize, as_plan, bounds_of, regions_of
+from vim_jax.regions import PlanOrSize, as_plan, bounds_of, regions_of
 from vim_jax.scrambling import exchange_regions
 from vim_jax.words import (
     Starts,
@@ -166,7 +164,7 @@ def _words_of(source, plane, shape, channels, bounds) -> Words:
     """Returns the words of the cells that are moved together, drawn only now.
 
     Args:
-      source: `Words` of all planes, or what `key_material` returned.
+      source: what `key_material` returned.
       plane: its number, of "independent" channels; 0 of others, which takes all.
       shape: of the image.
       channels: see `shuffle`.
@@ -175,12 +173,6 @@ def _words_of(source, plane, shape, channels, bounds) -> Words:
     h, w, c = shape
     pixels = h * w
     planes = 1 if channels == "independent" else moving_planes(c, channels)
-    if isinstance(source, Words):
-        if channels != "independent":
-            return source
-        return jax.tree.map(
-            lambda part: jax.lax.dynamic_index_in_dim(jnp.asarray(part), plane), source
-        )
     starts = starts_of(shape, channels)
 
     def part(start, planes):
@@ -196,42 +188,11 @@ def _words_of(source, plane, shape, channels, bounds) -> Words:
     )
 
 
-def shuffle_padded(
-    words: Words,
-    image: Shaped[AnyArray, "H W c"],
-    extent: Int32[AnyArray, "2"],
-    size: SizeMap,
-    bounds: Bounds,
-    *,
-    channels: Channels,
-    inverse: bool = False,
-) -> Shaped[jax.Array, "H W c"]:
-    """Shuffles an image that is padded below and to the right, as if it were not.
-
-    Only within regions. So images of many shapes share a compiled program.
-
-    Args:
-      words: the keystream of the image without its padding, each cell's bytes where
-        the cell is in the padded image.
-      image: anything may be in the padding.
-      extent: height and width without the padding.
-      size: a plan's sizes; 1 in the padding.
-      bounds: of the plan's regions.
-      channels: see `shuffle`.
-      inverse: whether to undo it.
-
-    Returns:
-      The mixed image. The padding is as it was.
-    """
-    regions = regions_of(size, extent)
-    return _move(words, None, image, regions, bounds, channels, inverse)
-
-
 def _move(source, scrambling, cells, regions, bounds, channels, inverse):
     """Returns `h w c` cells shuffled within regions, and regions if there are words.
 
     Args:
-      source: of the words that cells move by, see `_words_of_plane`.
+      source: of the words that cells move by, see `_words_of`.
       scrambling: uint32 `h*w`, words that regions move by, or None.
       cells: the image.
       regions: the plan's regions.

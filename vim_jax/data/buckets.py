@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-_BATCH_PIXELS = 1 << 18
+_BATCH_PIXELS = 1 << 19
 
 # Compiling takes as long as mixing so much padding [measured].
 _COMPILED_PIXELS = 50_000_000

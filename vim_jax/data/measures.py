@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vim_jax._types import Channels
+from vim_jax.regions import sizes_in
 
 _CHUNK = 1 << 15  # Values that are worked on at a time: they fit the cache.
 
@@ -97,10 +98,7 @@ def expected_vfe(
 
 def regions_in(size: np.ndarray) -> int:
     """Returns the number of regions of a plan with sizes int32 `h w`."""
-    return sum(
-        int(np.count_nonzero(size[::s, ::s] == s))
-        for s in np.flatnonzero(np.bincount(size.reshape(-1))).tolist()
-    )
+    return sum(int(np.count_nonzero(size[::s, ::s] == s)) for s in sizes_in(size))
 
 
 class _Regions(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from vim_jax.data.buckets import Bucket
 from vim_jax.data.example import Example
-from vim_jax.data.large import bits_of_large, is_large, plan_large, shuffle_large
+from vim_jax.data.large import bits_of_large, is_large, plan_large
 from vim_jax.data.manifest import Sealed, seal
 from vim_jax.data.measures import expected_vfe, regions_in, vfe
 from vim_jax.data.padded import (
@@ -16,7 +16,7 @@ from vim_jax.data.padded import (
     as_grey_levels,
     plan_images,
 )
-from vim_jax.data.tiled import shuffle_images
+from vim_jax.data.shuffling import shuffle_images
 from vim_jax.entropy import permutation_bits
 from vim_jax.keys import SecretKey
 from vim_jax.keystream import Key
@@ -97,7 +97,13 @@ def mix_examples(
     images = [_with_channels(example.image) for example in examples]
     plans = _plans(images, bucket, mixer)
     nonces = [key.nonce(example.id, example.image) for example in examples]
-    mixed = _shuffled(images, plans, nonces, key, bucket, mixer)
+    mixed = shuffle_images(
+        images,
+        [plan.size for plan in plans],
+        [key.stream(nonce) for nonce in nonces],
+        channels=mixer.channels,
+        scramble_regions=mixer.scramble_regions,
+    )
     results: list[Mixed | TargetError] = []
     for i, example in enumerate(examples):
         if not plans[i].reached:
@@ -148,36 +154,6 @@ def _plans(
     return [plan._replace(reached=plan.reached or mixer.clip) for plan in plans]
 
 
-def _shuffled(
-    images: Sequence[np.ndarray],
-    plans: Sequence[Plan],
-    nonces: Sequence[np.ndarray],
-    key: SecretKey,
-    bucket: Bucket,
-    mixer: VisualMixer,
-) -> list[np.ndarray]:
-    uniform = mixer.region_size is not None
-    if is_large(images[0], mixer.scramble_regions):
-        return [
-            shuffle_large(
-                image, plan.size, key, nonce, channels=mixer.channels, uniform=uniform
-            )
-            for image, plan, nonce in zip(images, plans, nonces, strict=True)
-        ]
-    return shuffle_images(
-        images,
-        [plan.size for plan in plans],
-        [
-            key.image_key(nonce, image.shape)
-            for nonce, image in zip(nonces, images, strict=True)
-        ],
-        bucket,
-        channels=mixer.channels,
-        scramble_regions=mixer.scramble_regions,
-        uniform=uniform,
-    )
-
-
 def _target_error(mixer: VisualMixer, plan: Plan) -> TargetError:
     return TargetError(
         out_of_reach(mixer.level, mixer.target_vfe, mixer.max_region, plan.reach)
@@ -216,11 +192,7 @@ def _record(
 
 
 def restore_image(
-    mixed: np.ndarray,
-    sealed: Sealed,
-    settings: dict[str, Any],
-    key: SecretKey,
-    bucket: Bucket,
+    mixed: np.ndarray, sealed: Sealed, settings: dict[str, Any], key: SecretKey
 ) -> np.ndarray | None:
     """Returns the original pixels, or None if they do not match their nonce.
 
@@ -229,33 +201,17 @@ def restore_image(
       sealed: the image's sealed record.
       settings: the manifest's settings.
       key: the secret key.
-      bucket: a shape that the image fits into.
     """
     if mixed.shape[:2] != sealed.size.shape:
         return None
-    cells = _with_channels(mixed)
-    channels, uniform = settings["channels"], settings["region_size"] is not None
-    if is_large(cells, settings["scramble_regions"]):
-        restored = shuffle_large(
-            cells,
-            sealed.size,
-            key,
-            sealed.nonce,
-            channels=channels,
-            uniform=uniform,
-            inverse=True,
-        )
-    else:
-        (restored,) = shuffle_images(
-            [cells],
-            [sealed.size],
-            [key.image_key(sealed.nonce, mixed.shape)],
-            bucket,
-            channels=channels,
-            scramble_regions=settings["scramble_regions"],
-            uniform=uniform,
-            inverse=True,
-        )
+    (restored,) = shuffle_images(
+        [_with_channels(mixed)],
+        [sealed.size],
+        [key.stream(sealed.nonce)],
+        channels=settings["channels"],
+        scramble_regions=settings["scramble_regions"],
+        inverse=True,
+    )
     restored = restored.reshape(mixed.shape)
     unharmed = np.array_equal(key.nonce(sealed.id, restored), sealed.nonce)
     return restored if unharmed else None

@@ -9,11 +9,9 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from vim_jax.data import manifest
-from vim_jax.data.buckets import Buckets
 from vim_jax.data.decode import decode
 from vim_jax.data.encode import as_mode, encode
 from vim_jax.data.errors import DataError, Failures, WriteError, WrongKeyError
@@ -85,9 +83,7 @@ def restore(
     known = [original for original in originals.values() if original is not None]
     taken = collisions(known, ".png")
     load = _loader(src, head["file_format"], max_pixels)
-    one = functools.partial(
-        _restore_one, load, head["settings"], key, MemoryShare(), Buckets()
-    )
+    one = functools.partial(_restore_one, load, head["settings"], key, MemoryShare())
     # Read a second time rather than kept in memory: sealed records are large.
     records = (record for record, _ in manifest.read(src / manifest.NAME, {})[2])
     with contextlib.ExitStack() as stack:
@@ -164,7 +160,6 @@ def _restore_one(
     settings: dict[str, Any],
     key: SecretKey,
     memory: MemoryShare,
-    buckets: Buckets,
     record: dict[str, Any],
 ) -> bytes | DataError:
     """Returns the restored image as a PNG file, or what went wrong."""
@@ -173,7 +168,7 @@ def _restore_one(
         sealed = manifest.unseal(key, record)
         published = load(id)
         with memory.of(published.size):
-            original = _original(published, sealed, settings, key, buckets)
+            original = _original(published, sealed, settings, key)
         if original is None:
             raise DataError(
                 f"{id} was changed after mixing (re-encoded, edited or swapped), so "
@@ -182,7 +177,7 @@ def _restore_one(
         return encode(original, "png")
     except DataError as error:
         return error
-    except (MemoryError, jax.errors.JaxRuntimeError):
+    except MemoryError:
         return DataError(f"{id} is too large for this machine's memory: use another")
 
 
@@ -191,13 +186,10 @@ def _original(
     sealed: manifest.Sealed,
     settings: dict[str, Any],
     key: SecretKey,
-    buckets: Buckets,
 ) -> np.ndarray | None:
     """Returns the original pixels, or None if the published ones were changed."""
     try:
         mixed = as_mode(published, sealed.mode)
     except DataError:
         return None
-    bucket = buckets.of(mixed.shape, mixed.dtype)
-    alone = dataclasses.replace(bucket, images=1)
-    return restore_image(mixed, sealed, settings, key, alone)
+    return restore_image(mixed, sealed, settings, key)
