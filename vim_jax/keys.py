@@ -79,13 +79,18 @@ class ImageStream:
         """Takes the 32 secret bytes of the image; see `SecretKey.stream`."""
         self._seed = _Hidden(seed)
 
-    def read(self, start: int, count: int) -> np.ndarray:
-        """Returns uint8 `count`: bytes of the words in little-endian order."""
+    def read_into(self, start: int, out: np.ndarray) -> None:
+        """Reads bytes of the words in little-endian order.
+
+        Args:
+          start: number of the first byte.
+          out: uint8 zeros, contiguous, to be replaced.
+        """
         block, skipped = divmod(start, _BLOCK_BYTES)
         cipher = ChaCha20(self._seed, block.to_bytes(4, "little") + bytes(12))
-        stream = np.zeros(skipped + count, np.uint8)
-        Cipher(cipher, None).encryptor().update_into(stream.data, stream.data)
-        return stream[skipped:]
+        encryptor = Cipher(cipher, None).encryptor()
+        encryptor.update(bytes(skipped))
+        encryptor.update_into(out.data, out.data)
 
     def __repr__(self) -> str:
         return f"ImageStream({_HIDDEN})"
@@ -210,8 +215,8 @@ class SecretKey:
         nonce = np.asarray(nonce, np.uint32)
         h, w, c = (*shape, 1)[:3]
         parts = 2 if max(h, w) <= 256 else 3
-        length = 4 * h * w * (parts * c + 1 + turn_words(c, "mixed"))
-        words = self.stream(nonce).read(0, length).view("<u4")
+        words = np.zeros(h * w * (parts * c + 1 + turn_words(c, "mixed")), "<u4")
+        self.stream(nonce).read_into(0, words.view(np.uint8))
         return ImageKey(words.astype(np.uint32, copy=False), nonce)
 
     def stream(self, nonce: AnyArray) -> ImageStream:

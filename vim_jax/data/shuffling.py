@@ -135,7 +135,7 @@ class _Batch:
             values = np.ascontiguousarray(band.image).view(np.uint8)
             values = values.reshape(-1, self._planes, members)
             self._planar()[:, :, place] = values.transpose(2, 1, 0)
-        self._parts: dict[Part, np.ndarray] = {}
+        self._parts: dict[tuple[Part, int], np.ndarray] = {}
 
     def _places(self) -> Iterator[tuple[_Band, slice]]:
         for band, start in zip(self._bands, self.starts, strict=True):
@@ -172,9 +172,9 @@ class _Batch:
         )
 
         def draw(name: Part, byte: int) -> np.ndarray:
-            if name not in self._parts:
-                self._parts[name] = self._drawn(name)
-            part = self._parts[name][byte]
+            if (name, byte) not in self._parts:
+                self._parts[name, byte] = self._drawn(name, byte)
+            part = self._parts[name, byte]
             # Of turns there are fewer planes.
             count = number.shape[2] * len(part) // (self._planes * self._pixels)
             return np.take(part, number[:, :, :count], mode="clip")
@@ -190,24 +190,18 @@ class _Batch:
         for cells, member in zip(self._cells, moved, strict=True):
             cells[number] = member
 
-    def _drawn(self, name: Part) -> np.ndarray:
-        """Returns a part of the keystreams, uint8 `4 planes*pixels`."""
+    def _drawn(self, name: Part, byte: int) -> np.ndarray:
+        """Returns a byte of a part of the keystreams, uint8 `planes*pixels`."""
         planes = self._turn_words if name == "turns" else self._planes
-        part = np.empty((BYTES, planes, self._pixels), np.uint8)
+        drawn = np.zeros((planes, self._pixels), np.uint8)
         for band, place in self._places():
             h, w, _ = band.shape
             starts = starts_of(band.shape, self._channels)
             start = BYTES * (0 if name == "coins" else getattr(starts, name))
-            if band.size.size == h * w:
-                words = band.stream.read(start, planes * BYTES * h * w)
-                part[:, :, place] = words.reshape(planes, BYTES, -1).swapaxes(0, 1)
-                continue
             for plane in range(planes):
-                for byte in range(BYTES):
-                    row = (plane * BYTES + byte) * h + band.top
-                    words = band.stream.read(start + row * w, band.size.size)
-                    part[byte, plane, place] = words
-        return part.reshape(BYTES, -1)
+                row = (plane * BYTES + byte) * h + band.top
+                band.stream.read_into(start + row * w, drawn[plane, place])
+        return drawn.reshape(-1)
 
 
 def _shuffle_batch(bands: Sequence[_Band], channels: Channels, inverse: bool) -> None:
@@ -262,7 +256,8 @@ def _exchanged(
     """Returns an image whose regions of equal height and width have traded places."""
     h, w = size.shape
     start = BYTES * starts_of(image.shape, channels).regions
-    words = stream.read(start, BYTES * h * w).view("<u4").reshape(h, w)
+    words = np.zeros((h, w), "<u4")
+    stream.read_into(start, words.reshape(-1).view(np.uint8))
     y, x = np.indices((h, w), sparse=True)
     top, left = np.nonzero((y % size == 0) & (x % size == 0))
     side, word = size[top, left], words[top, left]
