@@ -7,8 +7,8 @@ import numpy as np
 
 _BATCH_PIXELS = 1 << 19
 
-# Compiling takes as long as mixing so much padding [measured].
-_COMPILED_PIXELS = 50_000_000
+# Compiling takes as long as planning so much padding [measured].
+_COMPILED_PIXELS = 300_000_000
 
 # Larger images are worth a program of their own shape: they take longer anyway.
 _LARGE_PIXELS = 1 << 22
