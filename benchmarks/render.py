@@ -11,6 +11,7 @@ from benchmarks import mixer, shuffle, vfe
 
 ROOT = pathlib.Path(__file__).parents[1]
 PLOT = ROOT / "docs" / "images" / "speed.png"
+CURVE = ROOT / "docs" / "images" / "publishing.png"
 _BEGIN, _END = "<!-- speed: python -m benchmarks.render -->", "<!-- end of speed -->"
 
 
@@ -58,12 +59,57 @@ NumPy."""
             "",
             *lines,
             "",
-            "Measured by `make bench` "
-            "([benchmarks/results](benchmarks/results), commit "
-            f"`{shuffled['commit']}`, JAX {shuffled['versions']['jax']}).",
+            *_publishing(),
+            "",
+            "Measured by `make bench` ([benchmarks/results](benchmarks/results), JAX "
+            f"{shuffled['versions']['jax']}; commit `{shuffled['commit']}`, publishing "
+            f"`{results('publish')['commit']}`).",
             _END,
         ]
     )
+
+
+def _publishing() -> list[str]:
+    """Returns what publishing takes, beside decoding and encoding alone."""
+    measured = results("publish")
+    lines = [
+        "`vim-jax mix` on a folder of photographs, beside decoding and encoding the "
+        "same files on as many cores:",
+        "",
+        _row(["setting", "photographs", "images/s", "plain", "ratio", "first run"]),
+        _row(["---"] * 6),
+    ]
+    for row in measured["speed"]:
+        speeds = row["images_per_s"]
+        cells = [
+            row["setting"],
+            f"{row['photographs']:,} ({row['megapixels']:.0f} megapixels)",
+            f"{speeds['vim-jax mix']:.1f}",
+            f"{speeds['plain']:.1f}",
+            f"{row['ratio']:.2f}",
+            f"{speeds['vim-jax mix, first run']:.1f}",
+        ]
+        lines.append(_row(cells))
+    *many, large = measured["memory"]
+    few, most = many[0], many[-1]
+    peaks = few["peak_mib"], most["peak_mib"], large["peak_mib"] / 1024
+    growth = peaks[1] / peaks[0] - 1
+    curve = measured["curve"]
+    speeds = [row["megapixels_per_s"] for row in curve]
+    width, height = large["size"].split("x")
+    lines += [
+        "",
+        "The first run compiles. At level 0.6, "
+        f"{few['photographs']:,} small photographs peak at {peaks[0]:,.0f} MiB and "
+        f"{most['photographs']:,} at {peaks[1]:,.0f} MiB ({growth:+.0%}); one of "
+        f"{int(width):,}x{int(height):,} pixels at {peaks[2]:.2f} GiB. "
+        f"Speed per pixel depends on the size, from {min(speeds):.1f} to "
+        f"{max(speeds):.1f} megapixels a second between {curve[0]['side']}x"
+        f"{curve[0]['side']} and {curve[-1]['side']}x{curve[-1]['side']}:",
+        "",
+        f"![Megapixels a second by image side]({CURVE.relative_to(ROOT)})",
+    ]
+    return lines
 
 
 def _row(cells: list[str]) -> str:
@@ -71,11 +117,26 @@ def _row(cells: list[str]) -> str:
 
 
 def plot() -> None:
-    """Draws the ratios to the peers."""
+    """Draws the ratios to the peers, and the speed of publishing."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+
+    curve = results("publish")["curve"]
+    figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+    sides = [row["side"] for row in curve]
+    for name, label in (("", "vim-jax mix, level 0.6"), ("plain_", "decode + encode")):
+        speeds = [row[f"{name}megapixels_per_s"] for row in curve]
+        axis.loglog(sides, speeds, marker="o", label=label)
+    axis.set_xticks(sides, [str(side) for side in sides])
+    axis.minorticks_off()
+    axis.set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+    axis.set_xlabel("side of square photographs, pixels")
+    axis.set_ylabel("megapixels a second")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    figure.savefig(CURVE, dpi=110)
 
     rows = results("shuffle")["rows"]
     peers = sorted({peer for row in rows for peer in row["peers"]})

@@ -109,6 +109,17 @@ def accuracy_table(results: Results) -> str:
     return f"{words}\n\n{table(heads, cells)}"
 
 
+def headline_table(results: Results) -> str:
+    """Returns the accuracies on CIFAR-10 at the smallest region sizes, in short."""
+    shown = ("size 2", "size 4")
+    rows = [
+        row
+        for row in results["rows"]
+        if row["data"] == "cifar10" and row["setting"] in (None, *shown)
+    ]
+    return accuracy_table({**results, "rows": rows})
+
+
 def _region_size(setting: str, rows: Sequence[Mapping[str, Any]]) -> str:
     scale = rows[0]["native_pixels_per_pixel"]
     if scale == 1 or not setting.startswith("size"):
@@ -232,6 +243,8 @@ def optimizers_table(results: Results) -> str:
     return table(heads, cells)
 
 
+README = ROOT / "README.md"
+README_SECTIONS = {"headline": Section("table2_accuracy_cpu", headline_table)}
 SECTIONS: Mapping[str, Section] = {
     "accuracy": Section("table2_accuracy_cpu", accuracy_table),
     "throughput": Section("table3_throughput_cpu", throughput_table),
@@ -352,6 +365,7 @@ _PLOTS: Mapping[str, tuple[Callable[[Results, pathlib.Path], None], str]] = {
 def write() -> None:
     """Writes the plots, and the sections into the page."""
     replace_sections(PAGE, SECTIONS)
+    replace_sections(README, README_SECTIONS)
     for file, (plot, picture) in _PLOTS.items():
         if (results := read(file)) is not None:
             plot(results, IMAGES / picture)

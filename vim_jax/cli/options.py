@@ -65,7 +65,7 @@ MaxPixels = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, tyro.conf.arg(help="Threads; by default one a core.", metavar="N")
+    int | None, tyro.conf.arg(help="Threads; by default about one a core.", metavar="N")
 ]
 
 

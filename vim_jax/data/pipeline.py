@@ -39,9 +39,10 @@ def mixed_in_order(
       finish: called with the index of each image and what was mixed of it, in any
         order and from several threads; what it returns is kept until the image's
         turn. A DataError becomes that of the image, any other exception ends the job.
-      workers: number of threads; by default one a core.
+      workers: number of threads; by default one more than there are cores.
     """
-    workers = workers or os.cpu_count() or 1
+    # One more: shuffling waits for Python's lock, and for its turn [measured].
+    workers = workers or (os.cpu_count() or 1) + 1
     limit = memory() // 8
     # Nobody knows how large the next image is: like the largest of those before.
     sizes: collections.deque[int] = collections.deque(maxlen=64)

@@ -95,7 +95,7 @@ def publish(
       shard: which part of the images to publish, of an image folder. Processes or
         machines with one key publish the parts into one folder, or into several that
         are put together afterwards; then `merge` joins their manifests.
-      workers: number of threads; by default one a core.
+      workers: number of threads; by default one more than there are cores.
       progress: called with the number of images done and of all images.
 
     Guarantees:

@@ -7,6 +7,8 @@ over, and words are drawn for a band at a time: so the memory does not grow with
 
 import collections
 import math
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,7 +21,11 @@ from vim_jax.regions import sizes_in
 from vim_jax.words import BYTES, moving_planes, starts_of, turn_words
 
 _BATCH_PIXELS = 1 << 19
-_CHUNK = 1 << 17  # Bytes that are exchanged at a time: they and coins fit caches.
+_CHUNK = 1 << 18  # Bytes that are exchanged at a time: they and coins fit caches.
+
+# Threads that shuffle at the same time: with more, they would wait for Python's lock
+# at each of many short steps, while others encode [measured on two cores].
+_TURNS = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 4))
 
 
 class _Band(NamedTuple):
@@ -206,14 +212,15 @@ class _Batch:
 
 def _shuffle_batch(bands: Sequence[_Band], channels: Channels, inverse: bool) -> None:
     """Shuffles bands within their regions, and puts them where they go."""
-    batch = _Batch(bands, channels)
-    for rounds, regions in _kinds_of_regions(bands, batch.starts):
-        pixels = int(regions.height.max() * regions.width.max())
-        count = max(1, _CHUNK // (pixels * batch.bytes_a_pixel))
-        for start in range(0, len(regions.first), count):
-            chunk = _Regions(*(x[start : start + count] for x in regions))
-            batch.exchange(chunk, rounds, inverse)
-    batch.put_back()
+    with _TURNS:
+        batch = _Batch(bands, channels)
+        for rounds, regions in _kinds_of_regions(bands, batch.starts):
+            pixels = int(regions.height.max() * regions.width.max())
+            count = max(1, _CHUNK // (pixels * batch.bytes_a_pixel))
+            for start in range(0, len(regions.first), count):
+                chunk = _Regions(*(x[start : start + count] for x in regions))
+                batch.exchange(chunk, rounds, inverse)
+        batch.put_back()
 
 
 def _kinds_of_regions(
