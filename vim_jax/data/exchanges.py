@@ -1,8 +1,8 @@
-"""The exchanges of `docs/permutation.md` in NumPy, in many rectangles of one shape.
+"""The exchanges of `docs/permutation.md` in NumPy, in many rectangles at a time.
 
-Files come in any shape, and JAX compiles for seconds for each. This has nothing to
-compile; and since all rectangles have one shape, all that depends on the shape is a
-slice rather than a mask, which makes up for what NumPy cannot fuse.
+Files come in any shape, and JAX compiles for seconds for each; this has nothing to
+compile. Of rectangles of one shape, pairs are slices, which makes up for what NumPy
+cannot fuse. Those that the edges of images cut off lie in larger ones, with masks.
 """
 
 import functools
