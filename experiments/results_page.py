@@ -309,6 +309,7 @@ def plot_region_size(results: Results, path: pathlib.Path) -> None:
             measured = [row["vfe"] for row in rows]
             axis.plot(sizes, measured, "o", color=colour, label=f"measured, {how}")
         axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.set_title(_NAMES.get(data, data), fontsize=10)
         axis.set_xlabel("region size, native pixels")
     axes[0].set_ylabel("VFE, squared grey levels per pixel")
