@@ -99,7 +99,7 @@ def _publishing() -> list[str]:
     width, height = large["size"].split("x")
     lines += [
         "",
-        "The first run compiles. At level 0.6, "
+        "The first run at a level compiles. At level 0.6, "
         f"{few['photographs']:,} small photographs peak at {peaks[0]:,.0f} MiB and "
         f"{most['photographs']:,} at {peaks[1]:,.0f} MiB ({growth:+.0%}); one of "
         f"{int(width):,}x{int(height):,} pixels at {peaks[2]:.2f} GiB. "
