@@ -53,7 +53,7 @@ def test_plans_meet_the_level_about(level):
         assert (plan.size == 1).all()
 
 
-@pytest.mark.parametrize("region_size", [4, 7, "entire"])
+@pytest.mark.parametrize("region_size", [4, 7, 100_000, "entire"])
 def test_plans_of_one_region_size(region_size, monkeypatch):
     monkeypatch.setattr(large, "_MEASURED", 32)
     image = photograph(sides=SIDES)

@@ -122,11 +122,7 @@ def uniform_plan(image_shape: tuple[int, ...], region_size: RegionSize) -> Regio
       ValueError: if `region_size` is below 1.
     """
     h, w = image_shape[:2]
-    if region_size == "entire":
-        region_size = max(h, w)
-    check_region_size("region_size", region_size)
-    # Clipped, so that all sizes from the longer side up give equal plans.
-    size = min(region_size, max(h, w))
+    size = uniform_size(image_shape, region_size)
     sides = {min(size, h), min(size, w), h % size or size, w % size or size}
     bounds = Bounds(
         height=min(size, h),
@@ -135,6 +131,22 @@ def uniform_plan(image_shape: tuple[int, ...], region_size: RegionSize) -> Regio
         squares=len(sides) == 1 and size & (size - 1) == 0,
     )
     return RegionPlan(jnp.full((h, w), size, jnp.int32), bounds=bounds)
+
+
+def uniform_size(image_shape: tuple[int, ...], region_size: RegionSize) -> int:
+    """Returns the size that `uniform_plan` has everywhere.
+
+    At most the longer side of the image, so that all sizes from there up give equal
+    plans.
+
+    Raises:
+      ValueError: if `region_size` is below 1.
+    """
+    longer = max(image_shape[:2])
+    if region_size == "entire":
+        return longer
+    check_region_size("region_size", region_size)
+    return min(region_size, longer)
 
 
 def bounds_of(plan: RegionPlan) -> Bounds:

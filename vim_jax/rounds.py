@@ -15,3 +15,13 @@ NEAR_LEVELS = 4
 FEW, VERY_FEW = 64, 16
 """Rectangles of fewer cells than the first are small if a side is no power of two,
 and of fewer than the second, any."""
+
+
+def rounds_of(height: int, width: int) -> int:
+    """Returns how many rounds a rectangle takes."""
+    cells = height * width
+    ragged = bool((height & (height - 1)) | (width & (width - 1)))
+    if cells < VERY_FEW or (cells < FEW and ragged):
+        return ROUNDS + EXTRA_ROUNDS
+    large = height == width >= LARGE and not ragged
+    return ROUNDS - 1 if large else ROUNDS

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from vim_jax.rounds import EXTRA_ROUNDS, FEW, LARGE, NEAR_LEVELS, ROUNDS, VERY_FEW
+from vim_jax.rounds import NEAR_LEVELS, ROUNDS
 
 Part: TypeAlias = Literal["coins", "turns", "odds", "far"]
 
@@ -39,7 +39,7 @@ def exchange_rectangles(
       draw: gives the bytes that decide.
       sides: heights and widths, int64 `n` each, of rectangles in the upper left corners
         of theirs; anything may be in the rest, and will be. None if they fill it.
-      rounds: how many each takes, see `rounds_of`.
+      rounds: how many each takes, see `vim_jax.rounds.rounds_of`.
       turning: how many planes take turns: a part of the rectangles has the first
         channels of the pixels, the next part the second ones, and so on.
       inverse: whether to undo it.
@@ -67,16 +67,6 @@ def exchange_rectangles(
         if turn and inverse:
             _turn(cells, draw("turns", r), turning, inverse=True)
     return cells
-
-
-def rounds_of(height: int, width: int) -> int:
-    """Returns how many rounds a rectangle takes."""
-    cells = height * width
-    ragged = bool((height & (height - 1)) | (width & (width - 1)))
-    if cells < VERY_FEW or (cells < FEW and ragged):
-        return ROUNDS + EXTRA_ROUNDS
-    large = height == width >= LARGE and not ragged
-    return ROUNDS - 1 if large else ROUNDS
 
 
 def _lines(x: np.ndarray, axis: int) -> np.ndarray:
@@ -130,7 +120,9 @@ def _pairs(
         yield half(upper=False)(lines), half(upper=True)(lines), heads
 
 
-def _half(start: int, end: int, distance: int, upper: bool):
+def _half(
+    start: int, end: int, distance: int, upper: bool
+) -> Callable[[np.ndarray], np.ndarray]:
     """Returns how to view the lower or the upper cells of pairs.
 
     From `... length lines n` to `... blocks places lines n`.

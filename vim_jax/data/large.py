@@ -15,7 +15,7 @@ from vim_jax.data.measures import expected_vfe
 from vim_jax.data.padded import Plan, plan_images
 from vim_jax.entropy import permutation_bits
 from vim_jax.mixer import VisualMixer
-from vim_jax.regions import sizes_in
+from vim_jax.regions import sizes_in, uniform_size
 
 LARGE_PIXELS = 1 << 25
 
@@ -55,16 +55,15 @@ def plan_large(image: np.ndarray, mixer: VisualMixer) -> Plan:
       mixer: the settings.
 
     Returns:
-      The plan, with uint16 sizes. For its VFE, pairs of pixels across tiles are taken
-      to be like the others.
+      The plan, with sizes of few bytes. For its VFE, pairs of pixels across tiles are
+      taken to be like the others.
     """
     h, w, _ = image.shape
-    size = np.empty((h, w), np.uint16)
     if mixer.region_size is None:
-        side = _PLANNED
+        size, side = np.empty((h, w), np.uint16), _PLANNED
     else:
-        longer = max(h, w)
-        size[:] = longer if mixer.region_size == "entire" else mixer.region_size
+        everywhere = uniform_size(image.shape, mixer.region_size)
+        size = np.full((h, w), everywhere, np.min_scalar_type(everywhere))
         side = _side(size)
     bucket = _tile_bucket(image, side)
     expected, reach, reached, total = 0.0, np.zeros(3), True, 0

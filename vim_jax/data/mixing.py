@@ -22,7 +22,7 @@ from vim_jax.keys import SecretKey
 from vim_jax.keystream import Key
 from vim_jax.mixer import VisualMixer
 from vim_jax.planning import TargetError, out_of_reach
-from vim_jax.regions import RegionPlan
+from vim_jax.regions import RegionPlan, uniform_size
 from vim_jax.shuffling import shuffle
 
 
@@ -149,9 +149,8 @@ def _plans(
         plans = []
         for image in images:
             # Not `uniform_plan`, which compiles a program for each shape.
-            longer = max(image.shape[:2])
-            side = longer if mixer.region_size == "entire" else mixer.region_size
-            size = np.full(image.shape[:2], min(side, longer), np.int32)
+            side = uniform_size(image.shape, mixer.region_size)
+            size = np.full(image.shape[:2], side, np.int32)
             expected = expected_vfe(image, size, channels=mixer.channels)
             plans.append(Plan(size, expected, True, ()))
     return [plan._replace(reached=plan.reached or mixer.clip) for plan in plans]

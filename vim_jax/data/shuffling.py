@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from vim_jax._types import Channels
-from vim_jax.data.exchanges import Part, exchange_rectangles, rounds_of
+from vim_jax.data.exchanges import Part, exchange_rectangles
 from vim_jax.keys import ImageStream
 from vim_jax.regions import sizes_in
+from vim_jax.rounds import rounds_of
 from vim_jax.words import BYTES, moving_planes, starts_of, turn_words
 
 _BATCH_PIXELS = 1 << 19
@@ -63,7 +64,7 @@ def shuffle_images(
     """
     if scramble_regions and inverse:
         images = [
-            _exchanged(*each, channels, inverse=True)
+            _exchange_regions(*each, channels, inverse=True)
             for each in zip(images, sizes, streams, strict=True)
         ]
     mixed = [image.copy() for image in images]
@@ -80,7 +81,7 @@ def shuffle_images(
     if not scramble_regions or inverse:
         return mixed
     return [
-        _exchanged(*each, channels, inverse=False)
+        _exchange_regions(*each, channels, inverse=False)
         for each in zip(mixed, sizes, streams, strict=True)
     ]
 
@@ -252,7 +253,7 @@ def _kinds_of_regions(
         yield rounds, _Regions(*map(np.concatenate, zip(*regions, strict=True)))
 
 
-def _exchanged(
+def _exchange_regions(
     image: np.ndarray,
     size: np.ndarray,
     stream: ImageStream,
