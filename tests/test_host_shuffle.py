@@ -6,7 +6,7 @@ import reference
 from folders import photograph
 
 from vim_jax import SecretKey
-from vim_jax.data import shuffling
+from vim_jax.data import exchanges, shuffling
 from vim_jax.data.shuffling import shuffle_images
 
 KEY = SecretKey(bytes(range(32)))
@@ -94,6 +94,14 @@ def test_bands_and_chunks_are_shuffled_as_the_whole(monkeypatch, kind, channels)
     sides = [(50, 70), (35, 50)]
     images = [photograph(sides=(*shape,)) for shape in sides]
     check(images, [plan(kind, shape) for shape in sides], channels=channels)
+
+
+def test_odds_are_those_of_the_document():
+    for d in (1, 2, 64, 512):
+        sizes = np.arange(d + 1, 2 * d)
+        expected = [min(255, (512 * d + s) // (2 * s)) for s in sizes.tolist()]
+        found = exchanges._odds(10 * d + sizes, 2 * d)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_words_do_not_show():
