@@ -76,3 +76,17 @@ def run_command(capsys, *arguments):
 def complaints(err):
     """The sentences that follow the program's name."""
     return [line for line in err.splitlines() if line.startswith("vim-jax: ")]
+
+
+def put(root, name, value=0, size=(4, 3)):
+    """Writes a tiny grey picture into a folder."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+
+
+def sentence(error):
+    """The message of an error that pytest caught: one line that names a remedy."""
+    message = str(error.value)
+    assert is_sentence(message)
+    return message

@@ -1,73 +1,24 @@
-"""Plans meet their targets on photographs, and are the same however they are made."""
-
-import functools
-import re
-from typing import Any
+"""Plans meet their targets on photographs, and say so when they cannot."""
 
 import hypothesis
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-import skimage.data
 from hypothesis import strategies as st
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 from PIL import Image
+from plan_cases import (
+    LEVELS,
+    PHOTOGRAPHS,
+    checkerboard,
+    names_about,
+    patches,
+    photograph,
+    plan_regions,
+    target_of,
+)
 
 import vim_jax
-
-LEVELS = [0.05, 0.2, 0.5, 0.9]
-PHOTOGRAPHS = ["astronaut", "chelsea", "coffee", "rocket", "camera"]
-
-
-def plan_regions(image, **settings) -> Any:
-    """`vim_jax.plan_regions`, whose plans have all their parts."""
-    return vim_jax.plan_regions(image, **settings)
-
-
-@functools.cache
-def photograph(name: str, how: str = "crop") -> np.ndarray:
-    """A photograph at 224 x 224 RGB, cut out of the middle or resized."""
-    image = np.asarray(getattr(skimage.data, name)())
-    if image.ndim == 2:
-        image = np.stack([image] * 3, -1)
-    if how == "resize":
-        return np.asarray(Image.fromarray(image).resize((224, 224)))
-    top, left = ((side - 224) // 2 for side in image.shape[:2])
-    return np.ascontiguousarray(image[top : top + 224, left : left + 224])
-
-
-def patches(count: int, height: int = 40, width: int = 44) -> np.ndarray:
-    """Parts of photographs, each with a different plan."""
-    random = np.random.default_rng(0)
-    parts = []
-    for i in range(count):
-        image = photograph(PHOTOGRAPHS[i % len(PHOTOGRAPHS)])
-        top = random.integers(0, image.shape[0] - height)
-        left = random.integers(0, image.shape[1] - width)
-        parts.append(image[top : top + height, left : left + width])
-    return np.stack(parts)
-
-
-def checkerboard(height: int, width: int) -> np.ndarray:
-    return (np.indices((height, width)).sum(0) % 2 * 255).astype(np.uint8)
-
-
-def target_of(image, level: float, channels: Any = "independent") -> float:
-    low = float(vim_jax.vfe(image))
-    high = float(vim_jax.max_vfe(image, channels=channels))
-    return low + level * (high - low)
-
-
-def numbers_in(text: str) -> list[float]:
-    return [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", text)]
-
-
-def names_about(text: str, value: float) -> bool:
-    return any(n == pytest.approx(value, rel=0.01, abs=0.01) for n in numbers_in(text))
-
 
 # --- Targets are met ------------------------------------------------------------------
 
@@ -339,103 +290,6 @@ def test_higher_levels_shuffle_more():
     assert expected == sorted(expected)
 
 
-# --- The same plan everywhere ---------------------------------------------------------
-
-
-def plan_third(image) -> Any:
-    return plan_regions(image, level=0.3)
-
-
-@functools.cache
-def eager_plans() -> tuple[np.ndarray, np.ndarray]:
-    plans = [plan_third(image) for image in patches(64)]
-    sizes = np.stack([np.asarray(plan.size) for plan in plans])
-    return sizes, np.stack([np.asarray(plan.expected_vfe) for plan in plans])
-
-
-def assert_as_eager(plans: vim_jax.RegionPlan, count: int = 64) -> None:
-    sizes, expected = eager_plans()
-    np.testing.assert_array_equal(plans.size, sizes[:count])
-    np.testing.assert_array_equal(plans.expected_vfe, expected[:count])
-
-
-def test_plans_differ_between_images():
-    sizes, _ = eager_plans()
-    assert len({size.tobytes() for size in sizes}) > 30
-
-
-def test_jitted_plans_are_the_eager_ones():
-    jitted = jax.jit(plan_third)
-    plans = [jitted(image) for image in patches(64)]
-    assert_as_eager(jax.tree.map(lambda *parts: jnp.stack(parts), *plans))
-
-
-@pytest.mark.parametrize("count", [1, 64])
-def test_plans_of_a_batch_are_the_eager_ones(count):
-    assert_as_eager(jax.vmap(plan_third)(patches(64)[:count]), count)
-
-
-def batch_over_devices() -> NamedSharding:
-    mesh = jax.make_mesh((8,), ("batch",), axis_types=(AxisType.Auto,))
-    return NamedSharding(mesh, P("batch"))
-
-
-def test_plans_sharded_over_devices_are_the_eager_ones():
-    sharding = batch_over_devices()
-    batch = jax.device_put(patches(64), sharding)
-    plans = jax.jit(jax.vmap(plan_third), out_shardings=sharding)(batch)
-    assert len(plans.size.sharding.device_set) == 8
-    assert_as_eager(plans)
-
-
-def test_plans_in_shard_map_are_the_eager_ones():
-    sharding = batch_over_devices()
-    plan = jax.shard_map(
-        jax.vmap(plan_third),
-        mesh=sharding.mesh,
-        in_specs=P("batch"),
-        out_specs=P("batch"),
-    )
-    assert_as_eager(jax.jit(plan)(patches(64)))
-
-
-def test_large_plans_of_a_batch_are_the_eager_ones():
-    images = [photograph(name) for name in PHOTOGRAPHS[:2]]
-    eager = np.stack([np.asarray(plan_third(image).size) for image in images])
-    np.testing.assert_array_equal(jax.vmap(plan_third)(np.stack(images)).size, eager)
-
-
-def test_uint8_and_float_forms_get_the_same_plan():
-    for image in patches(8):
-        as_float = image.astype(np.float32) / np.float32(255)
-        np.testing.assert_array_equal(plan_third(as_float).size, plan_third(image).size)
-
-
-def test_grey_and_one_channel_forms_get_the_same_plan():
-    image = patches(1)[0][..., 0]
-    np.testing.assert_array_equal(
-        plan_third(image[..., None]).size, plan_third(image).size
-    )
-
-
-# --- Inside jit -----------------------------------------------------------------------
-
-
-def test_inside_jit_reached_tells_and_nothing_raises():
-    @jax.jit
-    def plan(image):
-        return plan_regions(image, target_vfe=1e4)
-
-    assert not bool(plan(patches(1)[0]).reached)
-
-
-def test_inside_vmap_each_image_has_its_own_reached():
-    batch = patches(64)
-    batch[5] = checkerboard(40, 44)[..., None]
-    reached = np.asarray(jax.vmap(plan_third)(batch).reached)
-    assert reached.tolist() == [i != 5 for i in range(64)]
-
-
 # --- Wrong arguments ------------------------------------------------------------------
 
 
@@ -472,35 +326,3 @@ def test_images_of_another_rank_are_refused(shape):
 def test_images_of_another_dtype_are_refused(dtype):
     with pytest.raises(ValueError, match=dtype):
         plan_regions(np.zeros((4, 4), dtype), level=0.5)
-
-
-# --- Uniform plans --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [1, 2, 7, 9])
-def test_uniform_plans_have_one_size(size):
-    plan = vim_jax.uniform_plan((10, 12, 3), size)
-    assert plan.size.shape == (10, 12)
-    assert plan.size.dtype == jnp.int32
-    assert (np.asarray(plan.size) == size).all()
-
-
-@pytest.mark.parametrize("size", [12, 500, "entire"])
-@pytest.mark.parametrize("shape", [(10, 12), (12, 10, 3), (1, 12)])
-def test_sizes_beyond_the_image_make_one_region(shape, size):
-    sizes = np.asarray(vim_jax.uniform_plan(shape, size).size)
-    assert len(reference.regions(sizes)) == 1
-
-
-@pytest.mark.parametrize("size", [0, -1, 2.0, True, "all"])
-@pytest.mark.usefixtures("unchecked")
-def test_uniform_plans_refuse_what_is_no_size(size):
-    with pytest.raises(ValueError, match="region_size"):
-        vim_jax.uniform_plan((4, 4), size)
-
-
-def test_a_plan_is_a_pytree():
-    plan = plan_regions(patches(1)[0], level=0.5)
-    doubled = jax.jit(lambda p: jax.tree.map(lambda leaf: leaf, p))(plan)
-    assert isinstance(doubled, vim_jax.RegionPlan)
-    np.testing.assert_array_equal(doubled.size, plan.size)

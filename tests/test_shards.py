@@ -15,6 +15,7 @@ from folders import (
     photographs,
     run_command,
     save,
+    sentence,
     tree,
 )
 
@@ -35,11 +36,6 @@ def run(src, dst, shard: str | None = None, key: SecretKey | None = KEY, **optio
     options = {"mixer": MIXER, **options}
     mixer = options.pop("mixer")
     return publish(folder(src), dst, mixer, key, shard=part, **options)
-
-
-def sentence(error):
-    assert is_sentence(str(error.value))
-    return str(error.value)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 7])

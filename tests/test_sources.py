@@ -1,21 +1,16 @@
 """Sources list without decoding, read at random, and explain what they refuse."""
 
 import concurrent.futures
-import io
-import json
 import os
 import pathlib
 import pickle
-import shutil
-import struct
 import subprocess
 import sys
-import types
 
 import grain
 import numpy as np
 import pytest
-from PIL import Image
+from folders import put, sentence
 
 from vim_jax.data import (
     DataError,
@@ -26,22 +21,7 @@ from vim_jax.data import (
     open_source,
     output_name,
     split_names,
-    tfds,
-    train_test_arrays,
 )
-
-
-def put(root, name, value=0, size=(4, 3)):
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", size, value).save(path)
-
-
-def sentence(error):
-    message = str(error.value)
-    assert "\n" not in message
-    assert ": " in message, "no remedy"
-    return message
 
 
 def test_folder_lists_sorted_relative_paths_with_classes(tmp_path):
@@ -227,250 +207,6 @@ def test_importing_the_package_stays_light():
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
-# Real data.
-
-
-@pytest.mark.parametrize(
-    ("name", "split", "count", "mode", "shape"),
-    [
-        ("mnist", "test", 10000, "L", (28, 28)),
-        ("cifar10", "train", 50000, "RGB", (32, 32, 3)),
-    ],
-)
-def test_tfds_gives_what_tfds_gives(tfds_dir, name, split, count, mode, shape):
-    library = pytest.importorskip("tensorflow_datasets")
-    source = tfds(name, split, tfds_dir)
-    expected = library.data_source(name, split=split, data_dir=tfds_dir, download=False)
-    assert isinstance(source, Source)
-    assert len(source) == count
-    assert len(source.label_names or ()) == 10
-    assert source.ids[:2] == (f"{split}-000000", f"{split}-000001")
-    for i in (0, 17, count - 1):
-        example = source[i]
-        assert (example.id, example.mode) == (f"{split}-{i:06d}", mode)
-        assert example.image.shape == shape
-        np.testing.assert_array_equal(
-            example.image.reshape(expected[i]["image"].shape), expected[i]["image"]
-        )
-        assert example.label == expected[i]["label"]
-
-
-@pytest.mark.parametrize(
-    ("name", "labels"), [("imagenette/160px-v2", 10), ("voc/2007", None)]
-)
-def test_tfds_photographs(tfds_dir, name, labels):
-    library = pytest.importorskip("tensorflow_datasets")
-    if not (tfds_dir / name).is_dir():
-        pytest.skip(f"no {name}")
-    source = tfds(name, "validation", tfds_dir)
-    expected = library.builder(name, data_dir=tfds_dir).as_data_source("validation")
-    for i in (0, len(source) - 1):
-        np.testing.assert_array_equal(source[i].image, expected[i]["image"])
-    assert (source.label_names and len(source.label_names)) == labels
-    assert (source[0].label is None) == (labels is None)
-
-
-def test_tfds_slices_keep_the_ids_of_the_split(tfds_dir):
-    whole, part = tfds("mnist", "test", tfds_dir), tfds("mnist", "test[5:9]", tfds_dir)
-    assert part.ids == whole.ids[5:9]
-    np.testing.assert_array_equal(part[1].image, whole[6].image)
-    both = tfds("mnist", "train[:2]+test[:1]", tfds_dir)
-    assert both.ids == ("train-000000", "train-000001", "test-000000")
-    with pytest.raises(DataError, match="names some images twice"):
-        tfds("mnist", "test+test[:1]", tfds_dir)
-
-
-def test_tfds_in_threads_and_pickled(tfds_dir):
-    source = tfds("cifar10", "test", tfds_dir)
-    expected = [source[i].image for i in range(50)]
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        again = list(pool.map(lambda i: source[i].image, range(50)))
-    np.testing.assert_array_equal(again, expected)
-    copy = pickle.loads(pickle.dumps(source))
-    np.testing.assert_array_equal(copy[7].image, expected[7])
-
-
-@pytest.mark.parametrize(
-    ("name", "split", "words"),
-    [
-        ("nonsense", "train", ["'nonsense'", "unknown", "spelling"]),
-        ("cifar100", "train", ["'cifar100'", "not prepared", "download_and_prepare"]),
-        ("imagenette", "train", ["not prepared", "imagenette/160px-v2"]),
-        ("cifar10", "dev", ["'dev'", "train, test"]),
-        ("cifar10", "train[", ["'train['", "train, test"]),
-        ("a b", "train", ["'a b'", "check its name"]),
-        ("cifar10:9.9.9", "train", ["9.9.9"]),
-    ],
-)
-def test_tfds_refuses_in_one_sentence(tfds_dir, caplog, name, split, words):
-    with pytest.raises(DataError) as error:
-        tfds(name, split, tfds_dir)
-    message = sentence(error)
-    for word in words:
-        assert word in message
-    assert not caplog.records
-
-
-def test_missing_shard_is_one_sentence(tfds_dir, tmp_path):
-    copied = tmp_path / "mnist/3.0.1"
-    copied.mkdir(parents=True)
-    for path in (tfds_dir / "mnist/3.0.1").iterdir():
-        if "array_record" not in path.name:
-            shutil.copy(path, copied)
-    with pytest.raises(DataError) as error:
-        tfds("mnist", "test", tmp_path)[0]
-    assert "mnist" in sentence(error)
-
-
-def as_tfrecord(tfds_dir, data_dir, shards=2, count=10):
-    """Rewrites the first MNIST test images in TFDS's default format, as TFDS lays it.
-
-    The checksums are zero: they are not read.
-    """
-    library = pytest.importorskip("tensorflow_datasets")
-    raw = library.builder("mnist", data_dir=tfds_dir).as_data_source(
-        "test", deserialize_method=library.decode.DeserializeMethod.RAW_BYTES
-    )
-    target = data_dir / "mnist/3.0.1"
-    shutil.copytree(
-        tfds_dir / "mnist/3.0.1",
-        target,
-        ignore=shutil.ignore_patterns("*array_record*"),
-    )
-    per_shard = count // shards
-    for shard in range(shards):
-        records = [raw[shard * per_shard + i] for i in range(per_shard)]
-        content = b"".join(
-            struct.pack("<QI", len(record), 0) + record + b"\0\0\0\0"
-            for record in records
-        )
-        name = f"mnist-test.tfrecord-{shard:05d}-of-{shards:05d}"
-        (target / name).write_bytes(content)
-    info = json.loads((target / "dataset_info.json").read_text())
-    info["fileFormat"] = "tfrecord"
-    info["splits"] = [split for split in info["splits"] if split["name"] == "test"]
-    info["splits"][0]["shardLengths"] = [str(per_shard)] * shards
-    (target / "dataset_info.json").write_text(json.dumps(info))
-    return target
-
-
-def test_default_tfrecord_format_is_read_without_tensorflow(tfds_dir, tmp_path):
-    as_tfrecord(tfds_dir, tmp_path)
-    expected = tfds("mnist", "test", tfds_dir)
-    source = tfds("mnist", "test", tmp_path)
-    assert len(source) == 10
-    for i in (9, 0, 4, 5):
-        np.testing.assert_array_equal(source[i].image, expected[i].image)
-        assert source[i].label == expected[i].label
-    part = tfds("mnist", "test[3:7]", tmp_path)
-    for i in range(4):
-        np.testing.assert_array_equal(part[i].image, expected[3 + i].image)
-    assert "tensorflow" not in sys.modules
-
-
-def test_damaged_tfrecord_is_one_sentence(tfds_dir, tmp_path):
-    target = as_tfrecord(tfds_dir, tmp_path)
-    first, second = sorted(target.glob("*.tfrecord-*"))
-    first.write_bytes(first.read_bytes()[:-1])
-    second.unlink()
-    source = tfds("mnist", "test", tmp_path)
-    for index, path, word in [(0, first, "cut short"), (9, second, "No such file")]:
-        with pytest.raises(DataError) as error:
-            source[index]
-        message = sentence(error)
-        assert str(path) in message
-        assert word in message
-
-
-def test_unreadable_format_names_the_recipe(tfds_dir, tmp_path):
-    target = as_tfrecord(tfds_dir, tmp_path)
-    info = json.loads((target / "dataset_info.json").read_text())
-    info["fileFormat"] = "riegeli"
-    (target / "dataset_info.json").write_text(json.dumps(info))
-    with pytest.raises(DataError) as error:
-        tfds("mnist", "test", tmp_path)
-    message = sentence(error)
-    assert "riegeli" in message
-    assert "file_format='array_record'" in message
-
-
-def write_tfds(path, features, examples):
-    """Writes a small data set of any features."""
-    library = pytest.importorskip("tensorflow_datasets")
-    path.mkdir()
-    identity = library.core.DatasetIdentity(
-        name="odd", version="1.0.0", data_dir=str(path), module_name="tests"
-    )
-    info = library.core.DatasetInfo(
-        builder=identity, features=library.features.FeaturesDict(features)
-    )
-    writer = library.core.SequentialWriter(info, 10, file_format="array_record")
-    writer.initialize_splits(["train"])
-    writer.add_examples({"train": examples})
-    writer.close_all()
-
-
-def test_tfds_chooses_the_image_and_the_label(tmp_path):
-    features = pytest.importorskip("tensorflow_datasets").features
-    picture = features.Tensor(shape=(2, 2, 1), dtype=np.uint8, encoding="bytes")
-    value = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
-    kind = features.ClassLabel(names=["x", "y"])
-    cases = {
-        "none": ({"n": features.Scalar(np.int64)}, {"n": 1}),
-        "two": ({"a": picture, "b": picture}, {"a": value, "b": value}),
-        "other": ({"photo": picture, "kind": kind}, {"photo": value, "kind": 1}),
-        "labels": (
-            {"image": picture, "coarse": kind, "label": kind},
-            {"image": value, "coarse": 0, "label": -1},
-        ),
-        "unclear": (
-            {"image": picture, "one": kind, "two": kind},
-            {"image": value, "one": 0, "two": 1},
-        ),
-    }
-    for name, (spec, example) in cases.items():
-        write_tfds(tmp_path / name, spec, [example])
-    for name, word in [("none", "no image feature"), ("two", "several images (a, b)")]:
-        with pytest.raises(DataError) as error:
-            tfds(str(tmp_path / name), "train")
-        assert word in sentence(error)
-    other = tfds(str(tmp_path / "other"), "train")
-    assert (other[0].label, other.label_names) == (1, ("x", "y"))
-    np.testing.assert_array_equal(other[0].image, value[..., 0])
-    unlabelled = tfds(str(tmp_path / "labels"), "train")
-    assert (unlabelled[0].label, unlabelled.label_names) == (None, ("x", "y"))
-    unclear = tfds(str(tmp_path / "unclear"), "train")
-    assert (unclear[0].label, unclear.label_names) == (None, None)
-
-
-def test_tfds_images_are_not_turned_and_grey_ones_become_rgb(tmp_path):
-    features = pytest.importorskip("tensorflow_datasets").features
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    stored = io.BytesIO()
-    Image.linear_gradient("L").resize((16, 8)).save(stored, "JPEG", exif=exif)
-    spec = {"image": features.Image(shape=(None, None, 3), encoding_format="jpeg")}
-    write_tfds(tmp_path / "set", spec, [{"image": io.BytesIO(stored.getvalue())}])
-    example = tfds(str(tmp_path / "set"), "train")[0]
-    assert (example.mode, example.note) == ("RGB", "converted from L to RGB")
-    grey = np.array(Image.open(stored))
-    np.testing.assert_array_equal(example.image, np.stack([grey] * 3, axis=-1))
-
-
-def test_old_protobuf_and_missing_tfds_are_said(monkeypatch):
-    half = types.ModuleType("tensorflow_datasets")
-    monkeypatch.setitem(sys.modules, "tensorflow_datasets", half)
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "4.25.8")
-    with pytest.raises(DataError) as error:
-        tfds("mnist", "train")
-    message = sentence(error)
-    assert "protobuf 4.25.8 is too old" in message
-    assert "protobuf>=6.33" in message
-    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(DataError, match="pip install tensorflow-datasets"):
-        tfds("mnist", "train")
-
-
 def test_open_source_finds_each_kind(tfds_dir, tmp_path, monkeypatch):
     put(tmp_path, "mnist/a.png")
     assert open_source("embedded:digits").ids[0] == "digits-000000"
@@ -494,89 +230,6 @@ def test_open_source_refuses(tfds_dir, tmp_path):
     ]:
         with pytest.raises(DataError) as error:
             open_source(spec, split=split, data_dir=tfds_dir)
-        message = sentence(error)
-        for word in words:
-            assert word in message
-
-
-def test_train_test_digits():
-    calls = []
-    (train, train_labels), (test, test_labels), names = train_test_arrays(
-        "embedded:digits", progress=lambda done, total: calls.append((done, total))
-    )
-    assert (train.dtype, train.shape[1:]) == (np.uint8, (8, 8, 1))
-    assert len(train) + len(test) == 1797
-    assert names == tuple("0123456789")
-    for label in range(10):
-        count = (train_labels == label).sum() + (test_labels == label).sum()
-        assert (test_labels == label).sum() == count // 5
-    source = embedded("digits")
-    everything = np.concatenate([train, test])
-    whole = np.stack([source[i].image for i in range(1797)])[..., None]
-    assert sorted(map(bytes, everything)) == sorted(map(bytes, whole))
-    assert calls[0] == (1, 1797)
-    assert calls[-1] == (1797, 1797)
-    again = train_test_arrays("embedded:digits")
-    np.testing.assert_array_equal(again.test.images, test)
-
-
-def test_train_test_limit():
-    full, some = (train_test_arrays("embedded:digits", limit=n) for n in (None, 50))
-    for part, limited in zip(full[:2], some[:2], strict=True):
-        assert limited.images.shape == (50, 8, 8, 1)
-        np.testing.assert_array_equal(limited.images, part.images[:50])
-        np.testing.assert_array_equal(limited.labels, part.labels[:50])
-
-
-def test_train_test_of_tfds(tfds_dir):
-    calls = []
-    train, test, names = train_test_arrays(
-        "cifar10", data_dir=tfds_dir, limit=30, progress=lambda *n: calls.append(n)
-    )
-    assert train.images.shape == test.images.shape == (30, 32, 32, 3)
-    assert names[0] == "airplane"
-    for part, split in [(train, "train"), (test, "test")]:
-        source = tfds("cifar10", split, tfds_dir)
-        np.testing.assert_array_equal(part.images[29], source[29].image)
-        assert part.labels[29] == source[29].label
-    assert calls[-1] == (60, 60)
-
-
-def test_train_test_uses_the_validation_split(tfds_dir):
-    if not (tfds_dir / "imagenette").is_dir():
-        pytest.skip("no imagenette")
-    train, test, _ = train_test_arrays(
-        "imagenette/160px-v2", data_dir=tfds_dir, limit=3
-    )
-    assert train.images.shape == (3, 160, 160, 3)
-    source = tfds("imagenette/160px-v2", "validation", tfds_dir)
-    np.testing.assert_array_equal(test.images[2], source[2].image)
-
-
-def test_train_test_of_a_folder(tmp_path):
-    for label in "ab":
-        for i in range(5):
-            put(tmp_path, f"{label}/{i}.png", i)
-    train, test, names = train_test_arrays(tmp_path)
-    assert (len(train.images), len(test.images), names) == (8, 2, ("a", "b"))
-    assert test.labels.tolist() == [0, 1]
-    assert test.images[:, 0, 0, 0].tolist() == [4, 4]
-
-
-def test_train_test_refuses(tmp_path):
-    put(tmp_path, "mixed/a/1.png")
-    put(tmp_path, "mixed/a/2.png", size=(5, 3))
-    put(tmp_path, "bare/1.png")
-    put(tmp_path, "few/a/1.png")
-    for spec, limit, words in [
-        (tmp_path / "mixed", None, ["'a/2.png'", "(3, 5, 1)", "one size"]),
-        (tmp_path / "bare", None, ["'1.png'", "no label"]),
-        (tmp_path / "few", None, ["1 training and 0 test"]),
-        ("embedded:photographs", None, ["'astronaut'", "no label"]),
-        ("embedded:digits", 0, ["limit is 0"]),
-    ]:
-        with pytest.raises(DataError) as error:
-            train_test_arrays(spec, limit=limit)
         message = sentence(error)
         for word in words:
             assert word in message

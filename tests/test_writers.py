@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+from folders import sentence
 
 from vim_jax.data import (
     DataError,
@@ -21,13 +22,6 @@ from vim_jax.data import (
 )
 from vim_jax.data.tfds_files import ShardWriter
 from vim_jax.data.writers import write_atomically
-
-
-def sentence(error):
-    message = str(error.value)
-    assert "\n" not in message
-    assert ": " in message, "no remedy"
-    return message
 
 
 def names(folder):

@@ -1,0 +1,95 @@
+"""Training and test images as arrays, from every kind of source."""
+
+import numpy as np
+import pytest
+from folders import put, sentence
+
+from vim_jax.data import (
+    DataError,
+    embedded,
+    tfds,
+    train_test_arrays,
+)
+
+
+def test_train_test_digits():
+    calls = []
+    (train, train_labels), (test, test_labels), names = train_test_arrays(
+        "embedded:digits", progress=lambda done, total: calls.append((done, total))
+    )
+    assert (train.dtype, train.shape[1:]) == (np.uint8, (8, 8, 1))
+    assert len(train) + len(test) == 1797
+    assert names == tuple("0123456789")
+    for label in range(10):
+        count = (train_labels == label).sum() + (test_labels == label).sum()
+        assert (test_labels == label).sum() == count // 5
+    source = embedded("digits")
+    everything = np.concatenate([train, test])
+    whole = np.stack([source[i].image for i in range(1797)])[..., None]
+    assert sorted(map(bytes, everything)) == sorted(map(bytes, whole))
+    assert calls[0] == (1, 1797)
+    assert calls[-1] == (1797, 1797)
+    again = train_test_arrays("embedded:digits")
+    np.testing.assert_array_equal(again.test.images, test)
+
+
+def test_train_test_limit():
+    full, some = (train_test_arrays("embedded:digits", limit=n) for n in (None, 50))
+    for part, limited in zip(full[:2], some[:2], strict=True):
+        assert limited.images.shape == (50, 8, 8, 1)
+        np.testing.assert_array_equal(limited.images, part.images[:50])
+        np.testing.assert_array_equal(limited.labels, part.labels[:50])
+
+
+def test_train_test_of_tfds(tfds_dir):
+    calls = []
+    train, test, names = train_test_arrays(
+        "cifar10", data_dir=tfds_dir, limit=30, progress=lambda *n: calls.append(n)
+    )
+    assert train.images.shape == test.images.shape == (30, 32, 32, 3)
+    assert names[0] == "airplane"
+    for part, split in [(train, "train"), (test, "test")]:
+        source = tfds("cifar10", split, tfds_dir)
+        np.testing.assert_array_equal(part.images[29], source[29].image)
+        assert part.labels[29] == source[29].label
+    assert calls[-1] == (60, 60)
+
+
+def test_train_test_uses_the_validation_split(tfds_dir):
+    if not (tfds_dir / "imagenette").is_dir():
+        pytest.skip("no imagenette")
+    train, test, _ = train_test_arrays(
+        "imagenette/160px-v2", data_dir=tfds_dir, limit=3
+    )
+    assert train.images.shape == (3, 160, 160, 3)
+    source = tfds("imagenette/160px-v2", "validation", tfds_dir)
+    np.testing.assert_array_equal(test.images[2], source[2].image)
+
+
+def test_train_test_of_a_folder(tmp_path):
+    for label in "ab":
+        for i in range(5):
+            put(tmp_path, f"{label}/{i}.png", i)
+    train, test, names = train_test_arrays(tmp_path)
+    assert (len(train.images), len(test.images), names) == (8, 2, ("a", "b"))
+    assert test.labels.tolist() == [0, 1]
+    assert test.images[:, 0, 0, 0].tolist() == [4, 4]
+
+
+def test_train_test_refuses(tmp_path):
+    put(tmp_path, "mixed/a/1.png")
+    put(tmp_path, "mixed/a/2.png", size=(5, 3))
+    put(tmp_path, "bare/1.png")
+    put(tmp_path, "few/a/1.png")
+    for spec, limit, words in [
+        (tmp_path / "mixed", None, ["'a/2.png'", "(3, 5, 1)", "one size"]),
+        (tmp_path / "bare", None, ["'1.png'", "no label"]),
+        (tmp_path / "few", None, ["1 training and 0 test"]),
+        ("embedded:photographs", None, ["'astronaut'", "no label"]),
+        ("embedded:digits", 0, ["limit is 0"]),
+    ]:
+        with pytest.raises(DataError) as error:
+            train_test_arrays(spec, limit=limit)
+        message = sentence(error)
+        for word in words:
+            assert word in message
