@@ -1,8 +1,7 @@
 """Exchanges in rectangles of any size, cell by cell."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +9,12 @@ from jaxtyping import UInt8, UInt32
 
 from vim_jax.regions import Bounds, Regions
 from vim_jax.rounds import EXTRA_ROUNDS, FEW, LARGE, NEAR_LEVELS, ROUNDS, VERY_FEW
+from vim_jax.steps import Number, repeated, trade
 from vim_jax.turns import turn_once
 from vim_jax.words import Words, bytes_of
 
 _BYTE = 8
 _EXACT_BITS = 12
-
-Exchange: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
-"""Takes cells and heads, and returns cells."""
 
 
 class Lines(NamedTuple):
@@ -116,11 +113,14 @@ def exchange_lines(
     bounds: Bounds,
     *,
     inverse: bool,
+    straight: bool,
 ) -> UInt8[jax.Array, "groups members h w"]:
     """Exchanges cells, see `vim_jax.permute.exchange_cells`."""
     groups, members, h, w = cells.shape
     # Flat, for long loops: pairs never reach into another line.
     flat = cells.reshape(groups, members, h * w)
+    if straight:
+        words = jax.lax.optimization_barrier(words)
 
     def turn(cells, r):
         if words.turns is None:
@@ -147,7 +147,7 @@ def exchange_lines(
                 cells = trade(cells, heads, *ways, upper_owns=(r & 2) != 0)
             return turn(cells, r) if inverse else cells
 
-        return jax.lax.fori_loop(0, len(rounds), one_round, cells)
+        return repeated(len(rounds), one_round, cells, straight=straight)
 
     usual = range(ROUNDS), max(_levels(bounds))
     extra = range(ROUNDS, ROUNDS + EXTRA_ROUNDS), NEAR_LEVELS
@@ -161,7 +161,7 @@ def _byte(words: UInt32[jax.Array, "planes n"], number) -> UInt8[jax.Array, "pla
     return jax.lax.dynamic_index_in_dim(bytes_of(words), number, 1, keepdims=False)
 
 
-def _heads(words: Words, lines: Lines, r: jax.Array, axis: int) -> jax.Array:
+def _heads(words: Words, lines: Lines, r: Number, axis: int) -> jax.Array:
     """Returns the distances at which the coin that a cell owns shows heads.
 
     Args:
@@ -176,7 +176,7 @@ def _heads(words: Words, lines: Lines, r: jax.Array, axis: int) -> jax.Array:
 
     def half(byte):
         """Rounds take turns in which half of a byte is theirs."""
-        shift = (NEAR_LEVELS * (r & 1)).astype(jnp.uint8)
+        shift = jnp.uint8(NEAR_LEVELS * (r & 1))
         return (_byte(words.coins, byte + axis) >> shift) & jnp.uint8(0x0F)
 
     whole = (r & 1) + 2 * axis
@@ -203,44 +203,6 @@ def _exchanged(
     mask = jnp.where((heads & (1 << level)) != 0, jnp.uint8(0xFF), jnp.uint8(0))
     change = (cells ^ shifted(cells, distance << level)) & mask
     return cells ^ change ^ shifted(change, -distance << level)
-
-
-def trade(
-    cells: jax.Array,
-    heads: jax.Array,
-    if_lower_owns: Sequence[Exchange],
-    if_upper_owns: Sequence[Exchange],
-    *,
-    upper_owns: jax.Array,
-) -> jax.Array:
-    """Returns cells after exchanges, one after the other.
-
-    A loop over a switch, because XLA would fuse the steps into one another, and compute
-    each anew for every cell that it has a share in. Two at a time, because it copies
-    what a loop hands on, unless that went from one buffer to another and back.
-
-    Args:
-      cells: as the exchanges take them.
-      heads: the same.
-      if_lower_owns: exchanges where coins are those of the lower cells of pairs; maybe
-        none.
-      if_upper_owns: as many, where they are those of the upper cells.
-      upper_owns: bool scalar, which it is.
-    """
-    count = len(if_lower_owns)
-    if count == 0:
-        return cells
-    first = jnp.where(upper_owns, count, 0)
-    branches = [*if_lower_owns, *if_upper_owns]
-
-    def exchange(i, cells):
-        return jax.lax.switch(first + i, branches, cells, heads)
-
-    def two(i, cells):
-        return exchange(2 * i + 1, exchange(2 * i, cells))
-
-    cells = jax.lax.fori_loop(0, count // 2, two, cells)
-    return exchange(count - 1, cells) if count % 2 else cells
 
 
 def shifted(x: jax.Array, distance: int) -> jax.Array:

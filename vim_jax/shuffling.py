@@ -13,14 +13,21 @@ from vim_jax._types import (
     check_dtype,
     with_channel_axis,
 )
+from vim_jax.keys import ImageKey
 from vim_jax.keystream import Key, check_words, key_material, keystream
 from vim_jax.permute import exchange_cells, pairs_of
-from vim_jax.regions import PlanOrSize, as_plan, bounds_of, regions_of
+from vim_jax.regions import (
+    Bounds,
+    PlanOrSize,
+    Regions,
+    as_plan,
+    bounds_of,
+    regions_of,
+)
 from vim_jax.scrambling import exchange_regions
 from vim_jax.words import (
     Starts,
     Words,
-    moving_planes,
     needs_far,
     needs_odds,
     starts_of,
@@ -160,19 +167,19 @@ def _words_read(starts: Starts, bounds, image_channels, channels, scramble_regio
     return starts.turns if scramble_regions else starts.regions
 
 
-def _words_of(source, plane, shape, channels, bounds) -> Words:
+def _words_of(source, plane, planes, shape, channels, bounds) -> Words:
     """Returns the words of the cells that are moved together, drawn only now.
 
     Args:
       source: what `key_material` returned.
-      plane: its number, of "independent" channels; 0 of others, which takes all.
+      plane: number of the first plane of cells that move by themselves.
+      planes: how many, from there.
       shape: of the image.
       channels: see `shuffle`.
       bounds: of the regions.
     """
     h, w, c = shape
     pixels = h * w
-    planes = 1 if channels == "independent" else moving_planes(c, channels)
     starts = starts_of(shape, channels)
 
     def part(start, planes):
@@ -215,8 +222,10 @@ def _move(source, scrambling, cells, regions, bounds, channels, inverse):
 
 
 def _move_bits(bounds, channels, inverse, cells, source, scrambling, regions):
-    h, w, c = cells.shape
-    pairs = pairs_of(regions, bounds)
+    h, w, _ = cells.shape
+    exchanged = functools.partial(
+        exchange_planes, source, regions, bounds, channels, inverse=inverse
+    )
     sender = None
     if scrambling is not None:
         sender = exchange_regions(scrambling, regions)
@@ -224,25 +233,55 @@ def _move_bits(bounds, channels, inverse, cells, source, scrambling, regions):
             pixel = jnp.arange(h * w, dtype=sender.dtype)
             cells = _take(cells, jnp.zeros_like(sender).at[sender].set(pixel))
 
-    def exchanged(plane, groups):
-        words = _words_of(source, plane, (h, w, c), channels, bounds)
-        # Varies over devices as the key does, which loops insist on in `shard_map`.
-        groups ^= words.coins[0, 0].astype(groups.dtype) * 0
-        return exchange_cells(groups, words, pairs, bounds, inverse=inverse)
-
-    planes = _planes_of(cells)
-    if channels == "joint":
-        planes = exchanged(0, planes.reshape(1, -1, h, w)).reshape(planes.shape)
-    elif channels == "mixed":
-        planes = exchanged(0, planes)
-    else:
-        # One plane after the other: so the words of one fit into the cache.
-        planes = jax.lax.map(
-            lambda plane: exchanged(plane[0], plane[1][None])[0],
-            (jnp.arange(c), planes),
-        )
+    planes = jax.lax.platform_dependent(
+        _planes_of(cells),
+        cpu=functools.partial(exchanged, straight=False),
+        default=functools.partial(exchanged, straight=True),
+    )
     cells = _cells_of(planes, cells.dtype)
     return cells if sender is None or inverse else _take(cells, sender)
+
+
+def exchange_planes(
+    source: jax.Array | ImageKey,
+    regions: Regions,
+    bounds: Bounds,
+    channels: Channels,
+    planes: UInt8[jax.Array, "c bytes h w"],
+    *,
+    inverse: bool,
+    straight: bool,
+) -> UInt8[jax.Array, "c bytes h w"]:
+    """Shuffles the cells of an image within regions.
+
+    Args:
+      source: of the words that cells move by, see `_words_of`.
+      regions: the plan's regions.
+      bounds: of the regions.
+      channels: see `shuffle`.
+      planes: the cells, byte by byte.
+      inverse: whether to undo it.
+      straight: see `exchange_cells`.
+    """
+    c, _, h, w = planes.shape
+    pairs = pairs_of(regions, bounds)
+
+    def exchanged(plane, groups):
+        words = _words_of(source, plane, len(groups), (h, w, c), channels, bounds)
+        # Varies over devices as the key does, which loops insist on in `shard_map`.
+        groups ^= words.coins[0, 0].astype(groups.dtype) * 0
+        return exchange_cells(
+            groups, words, pairs, bounds, inverse=inverse, straight=straight
+        )
+
+    if channels == "joint":
+        return exchanged(0, planes.reshape(1, -1, h, w)).reshape(planes.shape)
+    if channels == "mixed" or straight:
+        return exchanged(0, planes)
+    # One plane after the other: so the words of one fit into the cache.
+    return jax.lax.map(
+        lambda plane: exchanged(plane[0], plane[1][None])[0], (jnp.arange(c), planes)
+    )
 
 
 def _planes_of(

@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import UInt8, UInt32
 
-from vim_jax.lines import shifted, trade
+from vim_jax.lines import shifted
 from vim_jax.regions import Bounds, Regions
 from vim_jax.rounds import EXTRA_ROUNDS, LARGE, NEAR_LEVELS, ROUNDS
+from vim_jax.steps import Number, repeated, trade
 from vim_jax.turns import spread, turn_once
 from vim_jax.words import BYTES, Words
 
@@ -78,6 +79,7 @@ def exchange_squares(
     bounds: Bounds,
     *,
     inverse: bool,
+    straight: bool,
 ) -> UInt8[jax.Array, "groups members h w"]:
     """Exchanges cells, see `vim_jax.permute.exchange_cells`."""
     groups, members, h, w = cells.shape
@@ -88,6 +90,8 @@ def exchange_squares(
         middle if _needs_middle(bounds) else None,
         None if words.far is None else words.far.reshape(groups, BYTES, -1),
     )
+    if straight:
+        coins = jax.lax.optimization_barrier(coins)
 
     def exchanged(lanes, rounds, most_levels):
         levels = min(_levels(bounds), most_levels)
@@ -112,14 +116,14 @@ def exchange_squares(
                             upper_owns=upper_owns,
                             shape=(h, w),
                         )
-                        for group in _grouped(levels, axis, inverse)
+                        for group in _grouped(levels, axis, inverse, straight)
                     ]
                     for upper_owns in (False, True)
                 ]
                 lanes = trade(lanes, heads, *ways, upper_owns=(r & 2) != 0)
             return turn(lanes, r) if inverse else lanes
 
-        return jax.lax.fori_loop(0, len(rounds), one_round, lanes)
+        return repeated(len(rounds), one_round, lanes, straight=straight)
 
     if _levels(bounds):
         passes = list(_passes(bounds))
@@ -137,7 +141,7 @@ def _levels(bounds: Bounds) -> int:
 
 
 def _turn_numbers(
-    turns: UInt32[jax.Array, "k n"], squares: Squares, r: jax.Array
+    turns: UInt32[jax.Array, "k n"], squares: Squares, r: Number
 ) -> UInt32[jax.Array, "k q"]:
     """Returns the numbers of a round's turns, as squares take them.
 
@@ -150,13 +154,13 @@ def _turn_numbers(
     return numbers & taken[None]
 
 
-def _left_out(reach: UInt32[jax.Array, " q"], r: jax.Array) -> jax.Array:
+def _left_out(reach: UInt32[jax.Array, " q"], r: Number) -> jax.Array:
     """Returns lanes that are full of ones in squares without a round of this number.
 
     The fourth round is for sides up to 4, those after it for sides of 2.
     """
-    smaller = jnp.where(r < ROUNDS, _SMALL_LEVELS, 1).astype(jnp.uint32)
-    return jnp.where(r < ROUNDS - 1, 0, spread(reach >> smaller))
+    smaller = jnp.where(r < ROUNDS, jnp.uint32(_SMALL_LEVELS), jnp.uint32(1))
+    return jnp.where(r < ROUNDS - 1, jnp.uint32(0), spread(reach >> smaller))
 
 
 def _needs_middle(bounds: Bounds) -> bool:
@@ -178,21 +182,26 @@ def _passes(bounds: Bounds) -> Iterator[tuple[range, int]]:
         yield range(ROUNDS - 1, ROUNDS + EXTRA_ROUNDS), _SMALL_LEVELS
 
 
-def _grouped(levels: int, axis: int, inverse: bool) -> list[tuple[int, ...]]:
+def _grouped(
+    levels: int, axis: int, inverse: bool, straight: bool
+) -> list[tuple[int, ...]]:
     """Returns levels from the highest, those together that stay within a word.
 
-    The other way round if `inverse`.
+    The other way round if `inverse`. With one more if `straight`: within a word, little
+    is computed anew.
     """
-    near = min(levels, _LOG_LANES) if axis == 0 else 0
+    together = min(levels, _LOG_LANES) if axis == 0 else 0
+    if straight and together:
+        together = min(levels, together + 1)
     order = list(reversed(range(levels)))
-    groups: list[tuple[int, ...]] = [(level,) for level in order if level >= near]
-    if near:
-        groups.append(tuple(order[-near:]))
+    groups: list[tuple[int, ...]] = [(level,) for level in order[: levels - together]]
+    if together:
+        groups.append(tuple(order[-together:]))
     return [group[::-1] for group in reversed(groups)] if inverse else groups
 
 
 def _heads(
-    coins: _Coins, squares: Squares, r: jax.Array, axis: int
+    coins: _Coins, squares: Squares, r: Number, axis: int
 ) -> UInt32[jax.Array, "parts groups 1 q"]:
     """Returns the distances at which the coin that a cell owns shows heads.
 
@@ -208,7 +217,7 @@ def _heads(
 
     def half(part):
         """Rounds take turns in which half of a byte is theirs."""
-        shift = (NEAR_LEVELS * (r & 1)).astype(jnp.uint32)
+        shift = jnp.uint32(NEAR_LEVELS * (r & 1))
         return (part[:, axis] >> shift) & jnp.uint32(_LOW_HALVES)
 
     shown = half(coins.near)

@@ -12,7 +12,7 @@ _HIGH = 0x80808080
 
 
 def turn_once(
-    cells: jax.Array, numbers: jax.Array, here: jax.Array, *, inverse: bool
+    cells: jax.Array, numbers: jax.Array, here: jax.Array | bool, *, inverse: bool
 ) -> jax.Array:
     """Returns cells with those of each pixel in random order.
 
@@ -22,7 +22,7 @@ def turn_once(
       cells: `planes members n`, uint8 or uint32.
       numbers: `k n` of the same dtype: a byte of each turns word of a pixel; 0 leaves
         the pixel as it is.
-      here: bool scalar, whether to do it at all.
+      here: whether to do it at all.
       inverse: whether to undo it.
     """
 

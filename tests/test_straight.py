@@ -1,0 +1,51 @@
+"""Exchanges one after the other, as on GPUs, give the bytes that loops of them give."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from shuffle_cases import MODES
+
+from vim_jax.keystream import key_material
+from vim_jax.regions import Bounds, RegionPlan, as_plan, bounds_of, regions_of
+from vim_jax.shuffling import exchange_planes
+
+
+def adaptive(shape, steps):
+    size = jnp.asarray(reference.adaptive_sizes(shape, steps, 3))
+    bounds = Bounds(steps[0], steps[0], smallest=1, squares=True)
+    return RegionPlan(size, bounds=bounds)
+
+
+PLANS = {
+    "squares of 4": as_plan((16, 16, 3), 4),
+    "squares of many sizes": adaptive((32, 32, 3), (16, 8, 4, 2, 1)),
+    "rectangles": as_plan((14, 15, 3), 7),
+    "lines above 256 cells": as_plan((4, 520, 3), 520),
+}
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("channels", MODES)
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_straight_exchanges_are_those_of_loops(plan, channels, inverse):
+    h, w = plan.size.shape
+    random = np.random.default_rng(0)
+    planes = random.integers(0, 256, (3, 2, h, w), np.uint8)
+    exchanged = functools.partial(
+        exchange_planes,
+        key_material(jax.random.key(3)),
+        regions_of(plan.size),
+        bounds_of(plan),
+        channels,
+        jnp.asarray(planes),
+        inverse=inverse,
+    )
+    looped, straight = (
+        jax.jit(functools.partial(exchanged, straight=x))() for x in (False, True)
+    )
+    assert (np.asarray(looped) != planes).any()
+    np.testing.assert_array_equal(straight, looped)

@@ -1,0 +1,82 @@
+"""Steps one after the other, in the form that XLA makes a fast program of.
+
+CPUs take loops: XLA would fuse steps that follow one another straight, and compute each
+anew for every cell that it has a share in. Elsewhere, each turn of a loop waits for the
+host, and barriers keep steps apart; XLA's CPU backend ignores them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+Number: TypeAlias = jax.Array | int
+"""Of a step: of type int where steps follow one another straight."""
+
+Step: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+"""Takes cells and heads, and returns cells."""
+
+
+def repeated(
+    count: int,
+    step: Callable[[Number, jax.Array], jax.Array],
+    cells: jax.Array,
+    *,
+    straight: bool,
+) -> jax.Array:
+    """Returns cells after so many steps.
+
+    Args:
+      count: how many.
+      step: takes its number and cells, and returns cells.
+      cells: as the steps take them.
+      straight: whether they follow one another, rather than in a loop.
+    """
+    if not straight:
+        return jax.lax.fori_loop(0, count, step, cells)
+    for i in range(count):
+        cells = step(i, cells)
+    return cells
+
+
+def trade(
+    cells: jax.Array,
+    heads: jax.Array,
+    if_lower_owns: Sequence[Step],
+    if_upper_owns: Sequence[Step],
+    *,
+    upper_owns: jax.Array | bool,
+) -> jax.Array:
+    """Returns cells after exchanges, one after the other.
+
+    In a loop, over a switch, if what `upper_owns` holds is known only when it runs: two
+    at a time, because XLA copies what a loop hands on, unless that went from one buffer
+    to another and back.
+
+    Args:
+      cells: as the exchanges take them.
+      heads: the same.
+      if_lower_owns: exchanges where coins are those of the lower cells of pairs; maybe
+        none.
+      if_upper_owns: as many, where they are those of the upper cells.
+      upper_owns: which it is.
+    """
+    if isinstance(upper_owns, bool):
+        for step in if_upper_owns if upper_owns else if_lower_owns:
+            cells = step(jax.lax.optimization_barrier(cells), heads)
+        return cells
+    count = len(if_lower_owns)
+    if count == 0:
+        return cells
+    first = jnp.where(upper_owns, count, 0)
+    branches = [*if_lower_owns, *if_upper_owns]
+
+    def exchange(i, cells):
+        return jax.lax.switch(first + i, branches, cells, heads)
+
+    def two(i, cells):
+        return exchange(2 * i + 1, exchange(2 * i, cells))
+
+    cells = jax.lax.fori_loop(0, count // 2, two, cells)
+    return exchange(count - 1, cells) if count % 2 else cells
