@@ -2,7 +2,8 @@
 
 Each permutes the pixels of every region and channel independently and uniformly, as
 `shuffle` does, from an ordinary random generator. For plans of several region sizes
-there is no library call, so NumPy and PyTorch go size by size.
+there is no library call, so NumPy and PyTorch go size by size. PyTorch uses the GPU
+where JAX does, and has its images there beforehand, as JAX has.
 """
 
 import importlib.util
@@ -14,16 +15,20 @@ import jax.numpy as jnp
 import numpy as np
 
 _SEED = 0
+NUMPY = ("numpy Generator.permuted", "numpy argsort + take")
 TORCH = importlib.util.find_spec("torch") is not None
 NO_TORCH = "torch is not installed: its rows are left out."
 
 
-def uniform_peers(batch: np.ndarray, size: int) -> dict[str, Callable[[], Any]]:
+def uniform_peers(
+    batch: np.ndarray, size: int, for_numpy: int
+) -> dict[str, Callable[[], Any]]:
     """Returns ways to shuffle `n h w c` images within regions of one size.
 
     Args:
       batch: uint8; both sides are multiples of `size`.
       size: region size in pixels.
+      for_numpy: how many of the images NumPy shuffles.
     """
     n, h, w, c = batch.shape
     rows, columns = h // size, w // size
@@ -32,12 +37,12 @@ def uniform_peers(batch: np.ndarray, size: int) -> dict[str, Callable[[], Any]]:
 
     def apart(x):
         """`n h w c` to `permutations cells`."""
-        blocks = x.reshape(n, rows, size, columns, size, c)
+        blocks = x.reshape(-1, rows, size, columns, size, c)
         return blocks.transpose(0, 1, 3, 5, 2, 4).reshape(-1, size * size)
 
     def together(cells):
-        blocks = cells.reshape(n, rows, columns, c, size, size)
-        return blocks.transpose(0, 1, 4, 2, 5, 3).reshape(n, h, w, c)
+        blocks = cells.reshape(-1, rows, columns, c, size, size)
+        return blocks.transpose(0, 1, 4, 2, 5, 3).reshape(-1, h, w, c)
 
     @jax.jit
     def jax_permutation(key, images):
@@ -53,25 +58,34 @@ def uniform_peers(batch: np.ndarray, size: int) -> dict[str, Callable[[], Any]]:
 
     ways: dict[str, Callable[[], Any]] = {
         name: lambda permute=permute: np.ascontiguousarray(
-            together(permute(apart(batch)))
+            together(permute(apart(batch[:for_numpy])))
         )
         for name, permute in _numpy_ways().items()
     }
     ways["vmap(jax.random.permutation)"] = lambda: jax_permutation(key, on_device)
     ways["jax.lax.sort"] = lambda: jax_sort(key, on_device)
     if TORCH:
-        ways["torch argsort + gather"] = lambda: together(_torch_permute(apart(batch)))
+        values = _torch_values(batch)
+
+        def torch_permuted():
+            blocks = values.reshape(n, rows, size, columns, size, c)
+            cells = blocks.permute(0, 1, 3, 5, 2, 4).reshape(-1, size * size)
+            moved = _torch_permute(cells).reshape(n, rows, columns, c, size, size)
+            return _torch_done(moved.permute(0, 1, 4, 2, 5, 3).reshape(n, h, w, c))
+
+        ways["torch argsort + gather"] = torch_permuted
     return ways
 
 
 def adaptive_peers(
-    batch: np.ndarray, sizes: np.ndarray
+    batch: np.ndarray, sizes: np.ndarray, for_numpy: int
 ) -> dict[str, Callable[[], Any]]:
     """Returns ways to shuffle `n h w c` images within regions of mixed sizes.
 
     Args:
       batch: uint8.
       sizes: `n h w`, region sizes that are powers of two and divide both sides.
+      for_numpy: how many of the images NumPy shuffles.
     """
     n, h, w, c = batch.shape
     on_device = jnp.asarray(batch)
@@ -80,16 +94,16 @@ def adaptive_peers(
     key = jax.random.key(_SEED)
 
     def by_size(permute):
-        out = batch.copy()
+        out = batch[:for_numpy].copy()
         for size in np.unique(sizes):
             if size == 1:
                 continue
-            chosen = sizes[:, ::size, ::size] == size
-            view = out.reshape(n, h // size, size, w // size, size, c)
+            chosen = sizes[:for_numpy, ::size, ::size] == size
+            view = out.reshape(-1, h // size, size, w // size, size, c)
             view = view.transpose(0, 1, 3, 5, 2, 4)
             blocks = view[chosen]
             cells = permute(blocks.reshape(-1, size * size))
-            view[chosen] = np.asarray(cells).reshape(blocks.shape)
+            view[chosen] = cells.reshape(blocks.shape)
         return out
 
     @jax.jit
@@ -110,7 +124,24 @@ def adaptive_peers(
     }
     ways["jax.lax.sort"] = lambda: jax_sort(key, on_device, region)
     if TORCH:
-        ways["torch argsort + gather"] = lambda: by_size(_torch_permute)
+        values = _torch_values(batch)
+        of_size = {
+            int(size): _torch_values(sizes[:, ::size, ::size] == size)
+            for size in np.unique(sizes)
+            if size > 1
+        }
+
+        def torch_by_size():
+            out = values.clone()
+            for size, chosen in of_size.items():
+                view = out.view(n, h // size, size, w // size, size, c)
+                view = view.permute(0, 1, 3, 5, 2, 4)
+                blocks = view[chosen]
+                cells = _torch_permute(blocks.reshape(-1, size * size))
+                view[chosen] = cells.reshape(blocks.shape)
+            return _torch_done(out)
+
+        ways["torch argsort + gather"] = torch_by_size
     return ways
 
 
@@ -121,14 +152,28 @@ def _numpy_ways() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         words = rng.integers(0, 2**32, cells.shape, dtype=np.uint32)
         return np.take_along_axis(cells, words.argsort(axis=1), axis=1)
 
-    return {
-        "numpy Generator.permuted": lambda cells: rng.permuted(cells, axis=1),
-        "numpy argsort + take": argsort_take,
-    }
+    permuted, argsorted = NUMPY
+    return {permuted: lambda x: rng.permuted(x, axis=1), argsorted: argsort_take}
 
 
-def _torch_permute(cells: np.ndarray) -> np.ndarray:
+def _torch_values(array: np.ndarray):
     import torch  # pyright: ignore[reportMissingImports]
 
-    values = torch.from_numpy(np.ascontiguousarray(cells))
-    return torch.gather(values, 1, torch.rand(values.shape).argsort(dim=1)).numpy()
+    on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
+    return torch.from_numpy(array).to("cuda" if on_gpu else "cpu")
+
+
+def _torch_permute(cells):
+    import torch  # pyright: ignore[reportMissingImports]
+
+    words = torch.rand(cells.shape, device=cells.device)
+    return torch.gather(cells, 1, words.argsort(dim=1))
+
+
+def _torch_done(values):
+    """Returns values once they are there."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    if values.is_cuda:
+        torch.cuda.synchronize()
+    return values

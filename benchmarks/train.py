@@ -45,7 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "region_size": 16,
         # So many in a row, or the wait for each would count as well.
         "steps": 10,
-        "repeats": 20,
+        "repeats": 7,
     },
 }
 _CLASSES = 1000

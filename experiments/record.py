@@ -1,8 +1,16 @@
-"""Results of experiments, with what is needed to make them again."""
+"""Results of experiments, with what is needed to make them again.
 
+    python -m experiments.record OUT SHARD SHARD ...
+
+joins the results files of shards, in the order of `--shard 1/N` to `N/N`.
+"""
+
+import itertools
 import json
 import pathlib
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from vim_jax.data.writers import write_atomically
 from vim_jax.report.provenance import provenance
@@ -28,10 +36,38 @@ def write(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+    write_atomically(path, _text(record))
 
 
 def read(name: str) -> dict[str, Any] | None:
     """Returns committed results, or None if there are none of this name."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def join(
+    out: tyro.conf.Positional[pathlib.Path],
+    shards: Annotated[list[pathlib.Path], tyro.conf.Positional],
+) -> None:
+    """Joins the results files of shards, and puts rows back into their order.
+
+    Args:
+      out: the new file.
+      shards: of which number k of n has the rows k, k + n, k + 2n, ...
+    """
+    if out.exists():
+        raise SystemExit(f"{out} exists: choose another name.")
+    parts = [json.loads(path.read_text()) for path in shards]
+    turns = itertools.zip_longest(*(part["rows"] for part in parts))
+    rows = [row for turn in turns for row in turn if row is not None]
+    seconds = sum(part["seconds"] for part in parts)
+    joined = {**parts[0], "seconds": seconds, "rows": rows}
+    write_atomically(out, _text(joined))
+
+
+def _text(record: dict[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1) + "\n").encode()
+
+
+if __name__ == "__main__":
+    tyro.cli(join, prog="python -m experiments.record")

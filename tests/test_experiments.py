@@ -51,6 +51,19 @@ def test_results_say_how_they_were_made(tmp_path):
     assert {"commit", "device", "cores", "seed", "versions"} <= set(written)
 
 
+def test_shards_are_joined_in_the_order_of_one_run(tmp_path):
+    shards = [tmp_path / name for name in ("a.json", "b.json")]
+    for path, rows in zip(shards, ([1, 3, 5], [2, 4]), strict=True):
+        record.write(path, "experiments.table2", 2.0, [{"run": x} for x in rows])
+    record.join(tmp_path / "all.json", shards)
+    joined = json.loads((tmp_path / "all.json").read_text())
+    assert [row["run"] for row in joined["rows"]] == [1, 2, 3, 4, 5]
+    assert joined["seconds"] == 4.0
+    assert joined["command"] == "python -m experiments.table2"
+    with pytest.raises(SystemExit, match="exists"):
+        record.join(tmp_path / "all.json", shards)
+
+
 @pytest.mark.slow
 def test_metric_validity_smokes(tmp_path):
     path = tmp_path / "results.json"
