@@ -66,7 +66,7 @@ _LARGE = (
 )  # fmt: skip
 PRESETS: Mapping[Name, Preset] = {
     "smoke": Preset({"resnet8": {"widths": (4, 8)}}, 4, 16, "size 4", 1, 1),
-    "cpu": Preset({name: {} for name in _SMALL}, 64, 32, "size 4", 1, 5),
+    "cpu": Preset({name: {} for name in _SMALL}, 64, 32, "size 4", 1, 15),
     "gpu": Preset(
         {name: {"dtype": "bfloat16"} for name in _LARGE}, 256, 224, "size 14", 10, 20
     ),
