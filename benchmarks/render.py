@@ -15,9 +15,9 @@ CURVE = ROOT / "docs" / "images" / "publishing.png"
 _BEGIN, _END = "<!-- speed: python -m benchmarks.render -->", "<!-- end of speed -->"
 
 
-def results(name: str) -> dict[str, Any]:
-    """Returns the committed results of a benchmark on the CPU."""
-    path = ROOT / "benchmarks" / "results" / f"{name}_cpu.json"
+def results(name: str, preset: str = "cpu") -> dict[str, Any]:
+    """Returns the committed results of a benchmark."""
+    path = ROOT / "benchmarks" / "results" / f"{name}_{preset}.json"
     return json.loads(path.read_text())
 
 
@@ -36,20 +36,19 @@ def section() -> str:
     calls = [row for row in mixer.table(mixed)[1] if row[4]]
     fastest, slowest = calls[0], calls[-1]
     memory = shuffled["memory_mvalues_per_s"]
-
-    def span(numbers, digits=1):
-        return f"{min(numbers):.{digits}f} to {max(numbers):.{digits}f}"
+    on_gpu = results("shuffle", "gpu")
 
     paragraph = f"""\
-On {shuffled["cores"]} CPU cores, `shuffle` permutes {span(speeds, 0)} million values a
-second, {span(ratios)} times the fastest other way to do the same job, measured in the
-same run (`x + 1` in memory: {memory:,.0f}), in {span(needed)} times the batch's memory.
-`channels="joint"` is {span(joint)} times as fast, `"mixed"` {span(mixed_channels)}
+On {shuffled["cores"]} CPU cores, `shuffle` permutes {_span(speeds, 0)} million values a
+second, {_span(ratios)} times the fastest other way to do the same job, measured in the
+same run (`x + 1` in memory: {memory:,.0f}), in {_span(needed)} times the batch's
+memory.
+`channels="joint"` is {_span(joint)} times as fast, `"mixed"` {_span(mixed_channels)}
 times. A whole `VisualMixer` call at 224x224x3,
 planning included, takes {fastest[2]} ms an image with regions of up to {fastest[1]}
 pixels and {slowest[2]} ms with regions of any size, {fastest[4]} and {slowest[4]} times
-faster than the 2.1 s of the authors' code. `vfe` is {span(vfe_ratios)} times as fast as
-NumPy."""
+faster than the 2.1 s of the authors' code. `vfe` is {_span(vfe_ratios)} times as fast
+as NumPy."""
     return "\n".join(
         [
             _BEGIN,
@@ -59,14 +58,54 @@ NumPy."""
             "",
             *lines,
             "",
+            *_on_gpu(),
+            "",
             *_publishing(),
             "",
             "Measured by `make bench` ([benchmarks/results](benchmarks/results), JAX "
             f"{shuffled['versions']['jax']}; commit `{shuffled['commit']}`, publishing "
-            f"`{results('publish')['commit']}`).",
+            f"`{results('publish')['commit']}`; GPU: JAX {on_gpu['versions']['jax']}, "
+            f"commit `{on_gpu['commit']}`).",
             _END,
         ]
     )
+
+
+def _span(numbers, digits: int = 1) -> str:
+    return f"{min(numbers):.{digits}f} to {max(numbers):.{digits}f}"
+
+
+def _on_gpu() -> list[str]:
+    """Returns what a GPU makes of batches, beside other ways, and of training."""
+    shuffled, trained = results("shuffle", "gpu"), results("train", "gpu")
+    heads = ["images", "region size", "Gvalues/s", "fastest other", "ratio"]
+    lines = [_row([*heads, "temporary memory"]), _row(["---"] * 6)]
+    for row in shuffled["rows"]:
+        speeds = {name: x / 1000 for name, x in row["mvalues_per_s"].items()}
+        fastest = max(row["peers"], key=speeds.__getitem__)
+        cells = [
+            "x".join(map(str, row["batch"])),
+            row["plan"],
+            f"{speeds[shuffle.OURS]:.0f}",
+            f"{fastest} ({speeds[fastest]:.0f})",
+            f"{speeds[shuffle.OURS] / speeds[fastest]:.1f}",
+            f"{row['temporary_bytes_per_byte']:.0f}x",
+        ]
+        lines.append(_row(cells))
+    costs = [
+        f"{row['overhead_percent']['size 16']:.1f} % of the training speed of "
+        f"`{row['model']}` ({row['overhead_percent']['adaptive']:.1f} % in planned ones)"
+        for row in trained["rows"]
+    ]
+    return [
+        f"On one {shuffled['device'].partition(',')[0]} (`x + 1` in memory: "
+        f"{shuffled['memory_mvalues_per_s'] / 1000:.0f} billion values a second):",
+        "",
+        *lines,
+        "",
+        "Mixing afresh inside the training step, at 224x224x3 in bfloat16 and in regions "
+        "of 16 pixels, costs " + " and ".join(costs) + ".",
+    ]
 
 
 def _publishing() -> list[str]:

@@ -55,12 +55,18 @@ def made_by(results: Results) -> str:
     commits = [row["commit"] for row in results["rows"] if "commit" in row]
     commits = list(dict.fromkeys(commits)) or [results["commit"]]
     shown = ", ".join(f"`{commit}`" for commit in commits)
-    cores = {row.get("cores", results["cores"]) for row in results["rows"]}
     return (
-        f"*`{results['command']}`: commit {shown}, "
-        f"{' or '.join(map(str, sorted(cores)))} core(s) of a CPU, seed "
+        f"*`{results['command']}`: commit {shown}, {_device(results)}, seed "
         f"{results['seed']}, {minutes:.0f} minutes.*"
     )
+
+
+def _device(results: Results) -> str:
+    device = results["device"].partition(",")[0]
+    if device != "cpu":
+        return device
+    cores = {row.get("cores", results["cores"]) for row in results["rows"]}
+    return f"{' or '.join(map(str, sorted(cores)))} core(s) of a CPU"
 
 
 def table(heads, rows) -> str:

@@ -1,0 +1,151 @@
+"""The plots of `docs/results.md`, made of committed results."""
+
+import pathlib
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from experiments.page import IMAGES, Results
+from experiments.record import read
+from experiments.results_page import DATA_NAMES, mean, network
+
+
+def plot_accuracy(results: Results, path: pathlib.Path) -> None:
+    """Draws accuracy against region size: plain, mixed and thumbnail-trained."""
+    rows = [
+        row
+        for row in results["rows"]
+        if row["data"] == "cifar10" and re.fullmatch(r"size \d+", row["setting"] or "")
+    ]
+    plain = [row for row in results["rows"] if row["way"] == "plain"]
+    names = [network(row) for row in rows if row["setting"] == "size 8"]
+    names = list(dict.fromkeys(names))
+    figure, axes = _axes(len(names))
+    for axis, name in zip(axes, names, strict=True):
+        level = mean([x for x in plain if network(x) == name], "plain_accuracy")
+        axis.axhline(100 * (level or 0), color="black", linewidth=0.8, label="plain")
+        for way, metric, label in (
+            ("mixed", "mixed_accuracy", "mixed"),
+            ("mixed", "averaged_accuracy", "mixed, averaged over shuffles"),
+            ("thumbnail", "thumbnail_accuracy", "thumbnails"),
+        ):
+            here = [x for x in rows if (network(x), x["way"]) == (name, way)]
+            sizes = sorted({int(x["setting"].removeprefix("size ")) for x in here})
+            means = [
+                mean([x for x in here if x["setting"] == f"size {size}"], metric)
+                for size in sizes
+            ]
+            axis.plot(sizes, [100 * (x or 0) for x in means], "o-", label=label)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.set_ylim(45, 90)
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("region size, native pixels")
+    axes[0].set_ylabel("test images recognised, %")
+    axes[0].legend(fontsize=8, loc="lower left")
+    _save(figure, path)
+
+
+def plot_noise(results: Results, path: pathlib.Path) -> None:
+    """Draws SSIM against VFE, of noisy and of shuffled images."""
+    names = list(dict.fromkeys(row["data"] for row in results["rows"]))
+    figure, axes = _axes(len(names))
+    for axis, data in zip(axes, names, strict=True):
+        for kind in ("noise", "region size"):
+            rows = [
+                row
+                for row in results["rows"]
+                if (row["data"], row["kind"]) == (data, kind)
+            ]
+            axis.plot(
+                [row["vfe"] for row in rows],
+                [row["ssim"] for row in rows],
+                "o-",
+                label=kind,
+            )
+        axis.set_title(DATA_NAMES.get(data, data), fontsize=10)
+        axis.set_xlabel("VFE, squared grey levels per pixel")
+    axes[0].set_ylabel("SSIM with the original")
+    axes[-1].legend(fontsize=8)
+    _save(figure, path)
+
+
+def plot_region_size(results: Results, path: pathlib.Path) -> None:
+    """Draws VFE against region size, measured and expected."""
+    names = list(dict.fromkeys(row["data"] for row in results["rows"]))
+    figure, axes = _axes(len(names))
+    for axis, data in zip(axes, names, strict=True):
+        for scrambled, colour in ((False, "C0"), (True, "C1")):
+            rows = [
+                row
+                for row in results["rows"]
+                if (row["data"], row["scrambled"]) == (data, scrambled)
+            ]
+            sizes = [row["region_size"] for row in rows]
+            how = "scrambled" if scrambled else "in place"
+            expected = [row["expected_vfe"] for row in rows]
+            axis.plot(sizes, expected, color=colour, label=f"expected, {how}")
+            measured = [row["vfe"] for row in rows]
+            axis.plot(sizes, measured, "o", color=colour, label=f"measured, {how}")
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set_title(DATA_NAMES.get(data, data), fontsize=10)
+        axis.set_xlabel("region size, native pixels")
+    axes[0].set_ylabel("VFE, squared grey levels per pixel")
+    axes[-1].legend(fontsize=8)
+    _save(figure, path)
+
+
+def plot_gradients(results: Results, path: pathlib.Path) -> None:
+    """Draws the cosines of successive gradients while networks learn."""
+    names = list(dict.fromkeys(row["model"] for row in results["rows"]))
+    figure, axes = _axes(len(names))
+    for axis, model in zip(axes, names, strict=True):
+        for row in results["rows"]:
+            if row["model"] == model and row["way"] != "fresh":
+                steps = np.linspace(0, row["steps"], len(row["cosines"]))
+                label = f"mixed, {row['setting']}" if row["setting"] else "plain"
+                axis.plot(steps, row["cosines"], label=label)
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.set_title(model, fontsize=10)
+        axis.set_xlabel("step")
+    axes[0].set_ylabel("cosine of successive gradients")
+    axes[-1].legend(fontsize=8)
+    _save(figure, path)
+
+
+def _axes(count: int):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, count, figsize=(3.6 * count, 3.2), squeeze=False, layout="constrained"
+    )
+    for axis in axes[0]:
+        axis.grid(alpha=0.3)
+    return figure, list(axes[0])
+
+
+def _save(figure, path: pathlib.Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+_PLOTS: Mapping[str, tuple[Callable[[Results, pathlib.Path], None], str]] = {
+    "table2_accuracy_gpu": (plot_accuracy, "accuracy.png"),
+    "fig2_vfe_vs_noise_cpu": (plot_noise, "fig2.png"),
+    "fig3_vfe_vs_region_size_cpu": (plot_region_size, "fig3.png"),
+    "fig5_gradients_cpu": (plot_gradients, "fig5.png"),
+}
+
+
+def write() -> None:
+    """Draws all plots whose results there are."""
+    for file, (plot, picture) in _PLOTS.items():
+        if (results := read(file)) is not None:
+            plot(results, IMAGES / picture)
