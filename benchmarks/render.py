@@ -93,8 +93,8 @@ def _on_gpu() -> list[str]:
         ]
         lines.append(_row(cells))
     costs = [
-        f"{row['overhead_percent']['size 16']:.1f} % of the training speed of "
-        f"`{row['model']}` ({row['overhead_percent']['adaptive']:.1f} % in planned ones)"
+        f"{row['overhead_percent']['size 16']:.1f} % longer for `{row['model']}` "
+        f"({row['overhead_percent']['adaptive']:.1f} % in planned regions)"
         for row in trained["rows"]
     ]
     return [
@@ -103,8 +103,8 @@ def _on_gpu() -> list[str]:
         "",
         *lines,
         "",
-        "Mixing afresh inside the training step, at 224x224x3 in bfloat16 and in regions "
-        "of 16 pixels, costs " + " and ".join(costs) + ".",
+        "Mixing afresh inside a training step, at 224x224x3, bfloat16 and regions "
+        f"of 16 pixels, makes it {' and '.join(costs)}.",
     ]
 
 

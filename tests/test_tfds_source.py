@@ -1,13 +1,13 @@
 """TFDS data sets are read without TensorFlow, and explain what they refuse."""
 
 import concurrent.futures
+import importlib
 import io
 import json
 import pickle
 import shutil
 import struct
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -248,15 +248,29 @@ def test_tfds_images_are_not_turned_and_grey_ones_become_rgb(tmp_path):
     np.testing.assert_array_equal(example.image, np.stack([grey] * 3, axis=-1))
 
 
-def test_old_protobuf_and_missing_tfds_are_said(monkeypatch):
-    half = types.ModuleType("tensorflow_datasets")
-    monkeypatch.setitem(sys.modules, "tensorflow_datasets", half)
+def test_what_keeps_tfds_from_being_imported_is_said(monkeypatch, tmp_path):
+    """TFDS only logs why it stopped half-way."""
+    package = tmp_path / "tensorflow_datasets"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("importlib.metadata.version", lambda name: "4.25.8")
-    with pytest.raises(DataError) as error:
-        tfds("mnist", "train")
-    message = sentence(error)
-    assert "protobuf 4.25.8 is too old" in message
-    assert "protobuf>=6.33" in message
+    for name in [x for x in sys.modules if x.startswith("tensorflow_datasets")]:
+        monkeypatch.delitem(sys.modules, name)
+
+    def message(reason):
+        (package / "public_api.py").write_text(reason)
+        importlib.invalidate_caches()
+        with pytest.raises(DataError) as error:
+            tfds("mnist", "train")
+        return sentence(error)
+
+    old = message("raise TypeError('Descriptors cannot be created directly')")
+    assert "Descriptors cannot be created directly" in old
+    assert "protobuf 4.25.8" in old
+    assert "protobuf>=6.33" in old
+    missing = message("import promise_of_tfds")
+    assert "promise_of_tfds is missing: pip install tensorflow-datasets" in missing
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(DataError, match="pip install tensorflow-datasets"):
         tfds("mnist", "train")

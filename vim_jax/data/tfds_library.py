@@ -20,7 +20,11 @@ def import_tfds() -> Any:
       DataError: if it is not installed, or of no use with the installed protobuf.
     """
     try:
-        library = importlib.import_module("tensorflow_datasets")
+        with quiet():
+            library = importlib.import_module("tensorflow_datasets")
+            if not hasattr(library, "data_source"):
+                # It stopped half-way, and only logged why: once more, to be told.
+                importlib.import_module("tensorflow_datasets.public_api")
     except ModuleNotFoundError as error:
         raise DataError(
             f"TensorFlow Datasets cannot be imported because {error.name} is missing: "
@@ -31,12 +35,6 @@ def import_tfds() -> Any:
             f"TensorFlow Datasets cannot be imported ({brief(error)}) with protobuf "
             f"{_protobuf()}: pip install 'protobuf>=6.33'"
         ) from error
-    if not hasattr(library, "data_source"):
-        # With an old protobuf the import stops half-way, without an exception.
-        raise DataError(
-            f"protobuf {_protobuf()} is too old for TensorFlow Datasets: "
-            "pip install 'protobuf>=6.33'"
-        )
     return library
 
 
