@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import st_adam_ablation
+from experiments import recipe_ablation, st_adam_ablation
 from experiments.page import (
     ROOT,
     Results,
@@ -142,6 +142,43 @@ def _slides(numbers: Mapping[str, Any], name: str):
     return next((x for key, x in numbers.items() if name.startswith(key)), None)
 
 
+def recipe_table(results: Results) -> str:
+    """Returns what is lost without each part of the recipe for mixed images."""
+    rows = results["rows"]
+    heads = ("network", "recipe", "mixed", "change", "while training", "seeds")
+    cells = []
+    for name in dict.fromkeys(network(row) for row in rows):
+        here = [row for row in rows if network(row) == name]
+        parts = {part: [] for part in recipe_ablation.PARTS}
+        for row in here:
+            parts[recipe_ablation.part_of(row)].append(row)
+        whole = mean(parts[recipe_ablation.ALL], "mixed_accuracy")
+        for part, found in parts.items():
+            accuracy = mean(found, "mixed_accuracy")
+            if accuracy is None or whole is None:
+                continue
+            learnt = mean(found, "train_accuracy")
+            change = f"{100 * (accuracy - whole):+.1f}"
+            cells.append(
+                [
+                    name,
+                    part,
+                    _percent(accuracy),
+                    "" if part == recipe_ablation.ALL else change,
+                    _percent(learnt),
+                    str(len(found)),
+                ]
+            )
+    first = rows[0]
+    words = (
+        f"Regions of {first['setting'].removeprefix('size ')} pixels, published once. "
+        f"{DATA_NAMES.get(first['data'], first['data'])}: {first['train_images']:,} "
+        f"training images, {first['recipe']['epochs']} epochs, {first['tested']:,} "
+        "test images."
+    )
+    return f"{words}\n\n{table(heads, cells)}"
+
+
 def throughput_table(results: Results) -> str:
     """Returns the cost of mixing at each step."""
     heads = (
@@ -252,6 +289,7 @@ SECTIONS: Mapping[str, Section] = {
         "![Accuracy against region size](images/accuracy.png)",
     ),
     "accuracy on a small budget": Section("table2_accuracy_cpu", accuracy_table),
+    "recipe": Section("recipe_ablation_cpu", recipe_table),
     "throughput": Section("table3_throughput_cpu", throughput_table),
     "noise": Section(
         "fig2_vfe_vs_noise_cpu",

@@ -29,7 +29,7 @@ from experiments.training_runs import Run, Way, finish
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
 
-_RECIPE: Mapping[str, Any] = {
+RECIPE: Mapping[str, Any] = {
     "optimizer": "st_adam",
     "learning_rate": 1e-3,
     "weight_decay": 0.05,
@@ -64,10 +64,10 @@ def runs(preset: Name) -> Iterator[Run]:
             ("size 2",),
             images=200,
             test_images=100,
-            recipe={**_RECIPE, "epochs": 1, "batch_size": 40},
+            recipe={**RECIPE, "epochs": 1, "batch_size": 40},
         )
     elif preset == "paper":
-        recipe = {**_RECIPE, "epochs": 90, "batch_size": 256}
+        recipe = {**RECIPE, "epochs": 90, "batch_size": 256}
         for data in ("cifar10", "mnist", "imagenet_100"):
             yield from _grid(
                 data,
@@ -88,14 +88,14 @@ def _small_images(preset: Name) -> Iterator[Run]:
         size: dict[str, Any] = {
             "images": 10_000,
             "test_images": 2000,
-            "recipe": {**_RECIPE, "epochs": 10, "batch_size": 100},
+            "recipe": {**RECIPE, "epochs": 10, "batch_size": 100},
         }
     else:
         recipe = {"epochs": 20, "batch_size": 250, "learning_rate": 2e-3}
         size = {
             "images": 50_000,
             "test_images": 10_000,
-            "recipe": {**_RECIPE, **recipe},
+            "recipe": {**RECIPE, **recipe},
         }
     main = (_RESNET, _SORTED_VIT, _VIT)
     for seed in (0, 1):

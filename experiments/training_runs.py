@@ -49,7 +49,8 @@ class Run:
       setting: one of `SETTINGS`; None for plain images.
       way: what the network learns from. Mixed images are published once; thumbnails are
         the region means of the same images.
-      recipe: other fields of `TrainConfig`.
+      recipe: other fields of `TrainConfig`. Mixed images are shuffled again at every
+        step unless "fresh" is None.
       seed: of the mixing, the parameters and the order.
     """
 
@@ -72,8 +73,7 @@ class Run:
             model=self.model,
             model_options=dict(self.options),
             seed=self.seed,
-            **{"num_classes": None, **self.recipe},
-            fresh=self.remixer,
+            **{"num_classes": None, "fresh": self.remixer, **self.recipe},
         )
 
     @property

@@ -11,6 +11,7 @@ from experiments import (
     fig2_vfe_vs_noise,
     fig3_vfe_vs_region_size,
     fig5_gradients,
+    recipe_ablation,
     st_adam_ablation,
     table2_accuracy,
     table3_throughput,
@@ -38,10 +39,17 @@ def test_accuracy_smokes_and_goes_on(tmp_path):
     assert len(json.loads(path.read_text())["rows"]) == 3
 
 
+EXPERIMENTS = {
+    "accuracy": table2_accuracy.runs,
+    "optimizers": lambda name: st_adam_ablation.tuning(st_adam_ablation.PRESETS[name]),
+    "recipe": recipe_ablation.runs,
+}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 @pytest.mark.parametrize("preset", ["smoke", "cpu", "gpu", "paper"])
-def test_all_runs_are_valid_and_different(preset):
-    runs = list(table2_accuracy.runs(preset))
-    runs += st_adam_ablation.tuning(st_adam_ablation.PRESETS[preset])
+def test_all_runs_are_valid_and_different(experiment, preset):
+    runs = list(experiment(preset))
     rows = [json.dumps(dataclasses.asdict(run), default=dict) for run in runs]
     assert len(set(rows)) == len(rows)
     for run in runs:
@@ -50,6 +58,25 @@ def test_all_runs_are_valid_and_different(preset):
         # A network for mixed images sees regions where they were.
         if run.remixer is not None:
             assert run.recipe.get("crop", 0) % run.remixer.region_size == 0
+
+
+def test_one_part_of_the_recipe_is_left_out_at_a_time():
+    runs = list(recipe_ablation.runs("smoke"))
+    whole, *others = (run.config for run in runs)
+    assert whole.fresh is not None
+    assert others[0] == dataclasses.replace(whole, fresh=None)
+    assert others[-1] == dataclasses.replace(whole, ema=0.0)
+    rows = [json.loads(json.dumps(dataclasses.asdict(run))) for run in runs]
+    assert [recipe_ablation.part_of(row) for row in rows] == list(recipe_ablation.PARTS)
+
+
+@pytest.mark.slow
+def test_recipe_smokes():
+    (row,) = training_runs.finish(
+        list(recipe_ablation.runs("smoke"))[1:2], None, "a", None
+    )
+    assert row["recipe"]["fresh"] is None
+    assert "mixed_accuracy" in row
 
 
 def test_thumbnails_are_those_of_the_mixed_images():
