@@ -183,7 +183,7 @@ def throughput_table(results: Results) -> str:
     """Returns the cost of mixing at each step."""
     heads = (
         "network", "plain, images/s", "published once", "fresh", "mixing, images/s",
-        "slides",
+        "mixing, of a step", "slides",
     )  # fmt: skip
     cells = [
         [
@@ -196,6 +196,7 @@ def throughput_table(results: Results) -> str:
                 )
             ),
             f"{row['images_per_s']['mixing alone']:,.0f}",
+            f"{_mixing_percent(row['images_per_s']):.2f} %",
             f"{cost:+.1f} %" if (cost := _slides(_SLIDES_COST, row["model"])) else "",
         ]
         for row in results["rows"]
@@ -206,6 +207,11 @@ def throughput_table(results: Results) -> str:
         f"Batches of {shape}, regions of {row['setting'].removeprefix('size ')} pixels."
     )
     return f"{words}\n\n{table(heads, cells)}"
+
+
+def _mixing_percent(speeds: Mapping[str, float]) -> float:
+    """Returns the time that mixing takes alone, in percent of a plain step's."""
+    return 100 * speeds["plain"] / speeds["mixing alone"]
 
 
 def noise_table(results: Results) -> str:
