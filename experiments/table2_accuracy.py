@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from experiments.training_runs import Run, Way, finish
+from vim_jax.data.shards import Shard
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
 
@@ -159,8 +160,8 @@ def main(
       most: stop after so many runs of the preset.
       shard: I/N takes the runs number I, I + N, I + 2N, ... only.
     """
-    first, step = map(int, shard.split("/"))
-    chosen = list(runs(preset))[first - 1 : most : step]
+    part = Shard.parse(shard)
+    chosen = list(runs(preset))[part.number - 1 : most : part.count]
     finish(chosen, json_out, f"experiments.table2_accuracy --preset {preset}", data_dir)
 
 
