@@ -12,19 +12,22 @@ over seeds; the first epoch whose loss is below that of SGD's last; and how ofte
 loss rises from one epoch to the next.
 
 Runs are ordered by seed, and the file given by `--json` is written after each: start
-the command again and it goes on. `cpu` takes about five hours on two cores. Expect
-differences among the Adams within the spread of their seeds.
+the command again and it goes on. Several processes can share a preset by `--shard I/N`,
+see `experiments.record`. `cpu` takes about five hours on two cores. Expect differences
+among the Adams within the spread of their seeds.
 """
 
 import dataclasses
+import itertools
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import tyro
 
 from experiments.training_runs import Run, finish
+from vim_jax.data.shards import Shard
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
 OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
@@ -94,9 +97,10 @@ PRESETS: Mapping[Name, Preset] = {
         45_000,
         10_000,
         5000,
-        {"resnet20_cifar": {}, "vit_ti4_cifar": {}},
-        50,
-        128,
+        {"resnet20_cifar": {}, "vit_tiny_patch4": {}},
+        10,
+        250,
+        rates=(1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
     ),
     "paper": Preset(
         "cifar10",
@@ -111,35 +115,53 @@ PRESETS: Mapping[Name, Preset] = {
 }
 
 
-def tuning(preset: Preset) -> Iterator[Run]:
-    """Yields the runs of the grid, with seed 0."""
+class Place(NamedTuple):
+    """What one learning rate is chosen for."""
+
+    model: str
+    setting: str | None
+    optimizer: str
+
+
+def places(preset: Preset) -> list[Place]:
+    """Returns all that a preset compares."""
+    settings = (None, preset.setting)
+    combinations = itertools.product(preset.models, settings, OPTIMIZERS)
+    return [Place(*each) for each in combinations]
+
+
+def tuning(preset: Preset, chosen: Sequence[Place]) -> Iterator[Run]:
+    """Yields the runs of the grid, with seed 0.
+
+    Args:
+      preset: what to train.
+      chosen: some of its places.
+    """
     for rate in preset.rates:
-        for model in preset.models:
-            for setting in (None, preset.setting):
-                for name in OPTIMIZERS:
-                    yield _run(preset, model, setting, name, rate, 0)
+        for place in chosen:
+            yield _run(preset, place, rate, 0)
 
 
-def repeats(preset: Preset, rows: list[dict[str, Any]]) -> Iterator[Run]:
+def repeats(
+    preset: Preset, chosen: Sequence[Place], rows: list[dict[str, Any]]
+) -> Iterator[Run]:
     """Yields the runs of the best rates with the other seeds.
 
     Args:
       preset: what to train.
+      chosen: some of its places.
       rows: of the grid.
     """
     for seed in range(1, preset.seeds):
-        for model in preset.models:
-            for setting in (None, preset.setting):
-                for name in OPTIMIZERS:
-                    best = max(
-                        _rows(rows, model, setting, name, seed=0),
-                        key=lambda row: row["validation_accuracy"],
-                    )
-                    rate = best["recipe"]["learning_rate"]
-                    yield _run(preset, model, setting, name, rate, seed)
+        for place in chosen:
+            best = max(
+                _rows(rows, place, seed=0), key=lambda row: row["validation_accuracy"]
+            )
+            yield _run(preset, place, best["recipe"]["learning_rate"], seed)
 
 
-def _run(preset, model, setting, name, rate, seed) -> Run:
+def _run(preset, place: Place, rate, seed) -> Run:
+    model, setting, name = place
     return Run(
         data=preset.data,
         images=preset.images,
@@ -159,7 +181,8 @@ def _run(preset, model, setting, name, rate, seed) -> Run:
     )
 
 
-def _rows(rows, model, setting, name, **rest) -> list[dict[str, Any]]:
+def _rows(rows, place: Place, **rest) -> list[dict[str, Any]]:
+    model, setting, name = place
     wanted = {"model": model, "setting": setting, **rest}
     return [
         row
@@ -176,11 +199,12 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
       rows: what `run` returned.
     """
     found = []
-    places = dict.fromkeys((row["model"], row["setting"]) for row in rows)
-    for model, setting in places:
+    networks = dict.fromkeys((row["model"], row["setting"]) for row in rows)
+    for model, setting in networks:
         best = {}
         for name in OPTIMIZERS:
-            grid = _rows(rows, model, setting, name, seed=0)
+            place = Place(model, setting, name)
+            grid = _rows(rows, place, seed=0)
             if grid:
                 first = max(grid, key=lambda row: row["validation_accuracy"])
                 rate = first["recipe"]["learning_rate"]
@@ -188,7 +212,7 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     rate,
                     [
                         row
-                        for row in _rows(rows, model, setting, name)
+                        for row in _rows(rows, place)
                         if row["recipe"]["learning_rate"] == rate
                     ],
                 )
@@ -218,7 +242,7 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def run(
-    preset: Name, path: pathlib.Path | None, data_dir: str | None
+    preset: Name, path: pathlib.Path | None, data_dir: str | None, shard: str = "1/1"
 ) -> list[dict[str, Any]]:
     """Returns the rows of all runs, as plain data.
 
@@ -226,17 +250,21 @@ def run(
       preset: see `PRESETS`.
       path: of the results file; None keeps no results.
       data_dir: where the TFDS data sets lie.
+      shard: I/N takes every Nth place only, from the Ith.
     """
-    chosen = PRESETS[preset]
+    settings, part = PRESETS[preset], Shard.parse(shard)
+    chosen = places(settings)[part.number - 1 :: part.count]
     command = f"experiments.st_adam_ablation --preset {preset}"
-    rows = finish(tuning(chosen), path, command, data_dir)
-    return finish(repeats(chosen, rows), path, command, data_dir, rows)
+    rows = finish(tuning(settings, chosen), path, command, data_dir)
+    again = repeats(settings, chosen, rows)
+    return finish(again, path, command, data_dir, rows)
 
 
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
     json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    shard: str = "1/1",
 ) -> None:
     """Compare optimizers at their best learning rates.
 
@@ -244,8 +272,9 @@ def main(
       preset: what to train.
       data_dir: where the TFDS data sets lie.
       json_out: the results; runs that it holds already are not repeated.
+      shard: I/N takes every Nth of what is compared only, from the Ith.
     """
-    for row in compared(run(preset, json_out, data_dir)):
+    for row in compared(run(preset, json_out, data_dir, shard)):
         print(
             f"{row['model']}, {row['setting'] or 'plain'}, {row['optimizer']}: "
             f"{row['accuracy']:.1%} at {row['learning_rate']}"

@@ -41,7 +41,9 @@ def test_accuracy_smokes_and_goes_on(tmp_path):
 
 EXPERIMENTS = {
     "accuracy": table2_accuracy.runs,
-    "optimizers": lambda name: st_adam_ablation.tuning(st_adam_ablation.PRESETS[name]),
+    "optimizers": lambda name: st_adam_ablation.tuning(
+        preset := st_adam_ablation.PRESETS[name], st_adam_ablation.places(preset)
+    ),
     "recipe": recipe_ablation.runs,
 }
 
@@ -110,6 +112,21 @@ def test_optimizers_are_compared_at_their_best_rates():
     assert adam["accuracy"] == pytest.approx(0.6)
     assert adam["rises"] == 0.25
     assert sgd["epochs_to_target"] == 3
+
+
+@pytest.mark.slow
+def test_optimizers_smoke_in_shards(tmp_path):
+    preset = st_adam_ablation.PRESETS["smoke"]
+    count = len(st_adam_ablation.places(preset))
+    path = tmp_path / "last.json"
+    rows = st_adam_ablation.run("smoke", path, None, f"{count}/{count}")
+    assert [row["seed"] for row in rows] == [0] * len(preset.rates) + [1]
+    (found,) = st_adam_ablation.compared(rows)
+    last = st_adam_ablation.places(preset)[-1]
+    assert (found["setting"], found["optimizer"]) == (last.setting, last.optimizer)
+    assert found["learning_rate"] == rows[-1]["recipe"]["learning_rate"]
+    assert found["seeds"] == 2
+    assert json.loads(path.read_text())["rows"] == rows
 
 
 @pytest.mark.slow
