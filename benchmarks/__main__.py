@@ -41,7 +41,7 @@ def main(
     for row in cells:
         table.add_row(*row)
     Console(width=160).print(table)
-    if name == "shuffle" and not peers.TORCH:
+    if name == "shuffle" and not peers.torch_version():
         print(peers.NO_TORCH)
     if json_out is not None:
         command = f"python -m benchmarks {name} --preset {preset}"

@@ -6,6 +6,7 @@ there is no library call, so NumPy and PyTorch go size by size. PyTorch uses the
 where JAX does, and has its images there beforehand, as JAX has.
 """
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,18 @@ import numpy as np
 
 _SEED = 0
 NUMPY = ("numpy Generator.permuted", "numpy argsort + take")
-TORCH = importlib.util.find_spec("torch") is not None
-NO_TORCH = "torch is not installed: its rows are left out."
+NO_TORCH = "torch is not installed, or not for this GPU: its rows are left out."
+
+
+@functools.cache
+def torch_version() -> str | None:
+    """Returns the version of PyTorch, or None if it cannot use what JAX uses."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch  # pyright: ignore[reportMissingImports]
+
+    on_gpu = jax.default_backend() == "gpu"
+    return None if on_gpu and not torch.cuda.is_available() else torch.__version__
 
 
 def uniform_peers(
@@ -64,7 +75,7 @@ def uniform_peers(
     }
     ways["vmap(jax.random.permutation)"] = lambda: jax_permutation(key, on_device)
     ways["jax.lax.sort"] = lambda: jax_sort(key, on_device)
-    if TORCH:
+    if torch_version():
         values = _torch_values(batch)
 
         def torch_permuted():
@@ -123,7 +134,7 @@ def adaptive_peers(
         for name, permute in _numpy_ways().items()
     }
     ways["jax.lax.sort"] = lambda: jax_sort(key, on_device, region)
-    if TORCH:
+    if torch_version():
         values = _torch_values(batch)
         of_size = {
             int(size): _torch_values(sizes[:, ::size, ::size] == size)
@@ -159,7 +170,7 @@ def _numpy_ways() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
 def _torch_values(array: np.ndarray):
     import torch  # pyright: ignore[reportMissingImports]
 
-    on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
+    on_gpu = jax.default_backend() == "gpu"
     return torch.from_numpy(array).to("cuda" if on_gpu else "cpu")
 
 

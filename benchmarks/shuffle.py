@@ -15,7 +15,7 @@ import numpy as np
 
 import vim_jax
 from benchmarks.images import mixed_sizes, photographs
-from benchmarks.peers import NUMPY, adaptive_peers, uniform_peers
+from benchmarks.peers import NUMPY, adaptive_peers, torch_version, uniform_peers
 from benchmarks.timing import mvalues_per_s, seconds
 from vim_jax.regions import Bounds
 
@@ -68,7 +68,11 @@ def run(preset: str) -> dict[str, Any]:
         peers = adaptive_peers(batch, sizes, for_numpy)
         speeds = _speeds(batch, plans, None, peers, settings)
         rows.append({"batch": list(batch.shape), "plan": f"2 to {largest}", **speeds})
-    return {"rows": rows, "memory_mvalues_per_s": _memory(settings)}
+    return {
+        "rows": rows,
+        "memory_mvalues_per_s": _memory(settings),
+        "torch": torch_version(),
+    }
 
 
 def _repeated(x: jax.Array, count: int) -> jax.Array:

@@ -2,7 +2,7 @@
 
     python -m experiments.record OUT SHARD SHARD ...
 
-joins the results files of shards, in the order of `--shard 1/N` to `N/N`.
+joins the results files of shards, from `--shard 1/N` to `N/N`.
 """
 
 import itertools
@@ -49,18 +49,20 @@ def join(
     out: tyro.conf.Positional[pathlib.Path],
     shards: Annotated[list[pathlib.Path], tyro.conf.Positional],
 ) -> None:
-    """Joins the results files of shards, and puts rows back into their order.
+    """Joins the results files of shards, whose rows take turns.
 
     Args:
       out: the new file.
-      shards: of which number k of n has the rows k, k + n, k + 2n, ...
+      shards: all of them, from 1/N to N/N.
     """
     if out.exists():
         raise SystemExit(f"{out} exists: choose another name.")
     parts = [json.loads(path.read_text()) for path in shards]
+    if len({part["command"] for part in parts}) != 1:
+        raise SystemExit("The shards are of different commands: name those of one.")
     turns = itertools.zip_longest(*(part["rows"] for part in parts))
     rows = [row for turn in turns for row in turn if row is not None]
-    seconds = sum(part["seconds"] for part in parts)
+    seconds = round(sum(part["seconds"] for part in parts), 1)
     joined = {**parts[0], "seconds": seconds, "rows": rows}
     write_atomically(out, _text(joined))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import recipe_ablation, st_adam_ablation
+from experiments import recipe_ablation, st_adam_ablation, table2_accuracy
 from experiments.page import (
     ROOT,
     Results,
@@ -106,6 +106,14 @@ def accuracy_table(results: Results) -> str:
         f"epochs, {first['tested']:,} test images."
     )
     return f"{words}\n\n{table(heads, cells)}"
+
+
+def whole_grid(results: Results) -> str:
+    """Returns all accuracies, and how much of the preset's grid they are."""
+    preset = results["command"].rpartition(" ")[2]
+    total = sum(1 for _ in table2_accuracy.runs(preset))
+    done = f"{len(results['rows'])} of the {total} runs of `{preset}` are done."
+    return f"{done} {accuracy_table(results)}"
 
 
 def headline_table(results: Results) -> str:
@@ -291,10 +299,10 @@ README_SECTIONS = {"headline": Section("table2_accuracy_gpu", headline_table)}
 SECTIONS: Mapping[str, Section] = {
     "accuracy": Section(
         "table2_accuracy_gpu",
-        accuracy_table,
+        whole_grid,
         "![Accuracy against region size](images/accuracy.png)",
     ),
-    "accuracy on a small budget": Section("table2_accuracy_cpu", accuracy_table),
+    "accuracy on a small budget": Section("table2_accuracy_cpu", whole_grid),
     "recipe": Section("recipe_ablation_cpu", recipe_table),
     "throughput": Section("table3_throughput_cpu", throughput_table),
     "noise": Section(

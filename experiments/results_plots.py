@@ -18,10 +18,14 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
         for row in results["rows"]
         if row["data"] == "cifar10" and re.fullmatch(r"size \d+", row["setting"] or "")
     ]
-    plain = [row for row in results["rows"] if row["way"] == "plain"]
+    plain = [
+        row
+        for row in results["rows"]
+        if (row["data"], row["way"]) == ("cifar10", "plain")
+    ]
     names = [network(row) for row in rows if row["setting"] == "size 8"]
     names = list(dict.fromkeys(names))
-    figure, axes = _axes(len(names))
+    figure, axes = _axes(len(names), one_scale=True)
     for axis, name in zip(axes, names, strict=True):
         level = mean([x for x in plain if network(x) == name], "plain_accuracy")
         axis.axhline(100 * (level or 0), color="black", linewidth=0.8, label="plain")
@@ -39,7 +43,6 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
             axis.plot(sizes, [100 * (x or 0) for x in means], "o-", label=label)
         axis.set_xscale("log", base=2)
         axis.set_xticks(sizes, [str(size) for size in sizes])
-        axis.set_ylim(45, 90)
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("region size, native pixels")
     axes[0].set_ylabel("test images recognised, %")
@@ -115,14 +118,19 @@ def plot_gradients(results: Results, path: pathlib.Path) -> None:
     _save(figure, path)
 
 
-def _axes(count: int):
+def _axes(count: int, *, one_scale: bool = False):
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        1, count, figsize=(3.6 * count, 3.2), squeeze=False, layout="constrained"
+        1,
+        count,
+        figsize=(3.6 * count, 3.2),
+        squeeze=False,
+        sharey=one_scale,
+        layout="constrained",
     )
     for axis in axes[0]:
         axis.grid(alpha=0.3)

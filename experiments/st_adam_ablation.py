@@ -26,8 +26,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import tyro
 
-from experiments.training_runs import Run, finish
-from vim_jax.data.shards import Shard
+from experiments.training_runs import Run, finish, in_shard
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
 OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
@@ -252,8 +251,8 @@ def run(
       data_dir: where the TFDS data sets lie.
       shard: I/N takes every Nth place only, from the Ith.
     """
-    settings, part = PRESETS[preset], Shard.parse(shard)
-    chosen = places(settings)[part.number - 1 :: part.count]
+    settings = PRESETS[preset]
+    chosen = in_shard(places(settings), shard)
     command = f"experiments.st_adam_ablation --preset {preset}"
     rows = finish(tuning(settings, chosen), path, command, data_dir)
     again = repeats(settings, chosen, rows)

@@ -25,8 +25,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.training_runs import Run, Way, finish
-from vim_jax.data.shards import Shard
+from experiments.training_runs import Run, Way, finish, in_shard
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
 
@@ -160,8 +159,7 @@ def main(
       most: stop after so many runs of the preset.
       shard: I/N takes the runs number I, I + N, I + 2N, ... only.
     """
-    part = Shard.parse(shard)
-    chosen = list(runs(preset))[part.number - 1 : most : part.count]
+    chosen = in_shard(list(runs(preset))[:most], shard)
     finish(chosen, json_out, f"experiments.table2_accuracy --preset {preset}", data_dir)
 
 

@@ -10,8 +10,8 @@ import functools
 import json
 import pathlib
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import jax
 import numpy as np
@@ -21,9 +21,12 @@ import vim_jax
 from experiments.record import write
 from vim_jax import VisualMixer
 from vim_jax.data.arrays import LabelledImages, train_test_arrays
+from vim_jax.data.errors import DataError
+from vim_jax.data.shards import Shard
 from vim_jax.report.provenance import provenance
 from vim_jax.training import TrainConfig, evaluate, train
 
+_T = TypeVar("_T")
 Way = Literal["plain", "mixed", "thumbnail"]
 SETTINGS: Mapping[str, VisualMixer] = {
     **{f"size {s}": VisualMixer(region_size=s) for s in (2, 4, 7, 8, 14, 28, 56)},
@@ -83,6 +86,22 @@ class Run:
             return None
         mixer = SETTINGS[self.setting]
         return mixer if mixer.region_size is not None else None
+
+
+def in_shard(items: Sequence[_T], text: str) -> list[_T]:
+    """Returns the items number I, I + N, I + 2N, ... of the shard "I/N".
+
+    Raises:
+      SystemExit: if there is no such shard, or nothing in it.
+    """
+    try:
+        shard = Shard.parse(text)
+    except DataError as error:
+        raise SystemExit(str(error)) from None
+    chosen = list(items[shard.number - 1 :: shard.count])
+    if not chosen:
+        raise SystemExit(f"shard is {text}, of {len(items)}: use fewer shards.")
+    return chosen
 
 
 def finish(

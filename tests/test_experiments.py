@@ -5,7 +5,7 @@ import json
 import jax
 import pytest
 
-from experiments import attacks, gan_samples, metric_validity, record
+from experiments import attacks, gan_samples, metric_validity, record, training_runs
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +62,19 @@ def test_shards_are_joined_in_the_order_of_one_run(tmp_path):
     assert joined["command"] == "python -m experiments.table2"
     with pytest.raises(SystemExit, match="exists"):
         record.join(tmp_path / "all.json", shards)
+    record.write(shards[0], "experiments.table3", 2.0, [])
+    with pytest.raises(SystemExit, match="different commands"):
+        record.join(tmp_path / "new.json", shards)
+
+
+def test_shards_have_each_item_once():
+    items = list("abcde")
+    parts = [training_runs.in_shard(items, f"{i}/3") for i in (1, 2, 3)]
+    assert parts == [["a", "d"], ["b", "e"], ["c"]]
+    for text, why in (("0/3", "count the shards from 1"), ("x", "write it as"),
+                      ("6/6", "use fewer shards")):  # fmt: skip
+        with pytest.raises(SystemExit, match=why):
+            training_runs.in_shard(items, text)
 
 
 @pytest.mark.slow

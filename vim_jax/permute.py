@@ -49,7 +49,7 @@ def exchange_cells(
       bounds: of the regions.
       inverse: whether to undo it.
       straight: whether exchanges follow one another, rather than in loops: to the same
-        bytes, and faster everywhere but on CPUs.
+        bytes, and faster on GPUs, see `vim_jax.steps`.
     """
     if isinstance(pairs, Squares):
         return exchange_squares(

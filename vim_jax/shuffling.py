@@ -233,10 +233,12 @@ def _move_bits(bounds, channels, inverse, cells, source, scrambling, regions):
             pixel = jnp.arange(h * w, dtype=sender.dtype)
             cells = _take(cells, jnp.zeros_like(sender).at[sender].set(pixel))
 
+    straight = functools.partial(exchanged, straight=True)
     planes = jax.lax.platform_dependent(
         _planes_of(cells),
-        cpu=functools.partial(exchanged, straight=False),
-        default=functools.partial(exchanged, straight=True),
+        cuda=straight,
+        rocm=straight,
+        default=functools.partial(exchanged, straight=False),
     )
     cells = _cells_of(planes, cells.dtype)
     return cells if sender is None or inverse else _take(cells, sender)

@@ -90,16 +90,17 @@ def exchange_squares(
         middle if _needs_middle(bounds) else None,
         None if words.far is None else words.far.reshape(groups, BYTES, -1),
     )
+    turns = words.turns
     if straight:
-        coins = jax.lax.optimization_barrier(coins)
+        coins, turns = jax.lax.optimization_barrier((coins, turns))
 
     def exchanged(lanes, rounds, most_levels):
         levels = min(_levels(bounds), most_levels)
 
         def turn(lanes, r):
-            if words.turns is None:
+            if turns is None:
                 return lanes
-            numbers = _turn_numbers(words.turns, squares, r)
+            numbers = _turn_numbers(turns, squares, r)
             return turn_once(lanes, numbers, r < ROUNDS, inverse=inverse)
 
         def one_round(i, lanes):
@@ -187,8 +188,8 @@ def _grouped(
 ) -> list[tuple[int, ...]]:
     """Returns levels from the highest, those together that stay within a word.
 
-    The other way round if `inverse`. With one more if `straight`: within a word, little
-    is computed anew.
+    The other way round if `inverse`. If `straight`, the next distance joins those
+    within a word, which saves a pass over memory.
     """
     together = min(levels, _LOG_LANES) if axis == 0 else 0
     if straight and together:

@@ -1,8 +1,9 @@
 """Steps one after the other, in the form that XLA makes a fast program of.
 
 CPUs take loops: XLA would fuse steps that follow one another straight, and compute each
-anew for every cell that it has a share in. Elsewhere, each turn of a loop waits for the
-host, and barriers keep steps apart; XLA's CPU backend ignores them.
+anew for every cell that it has a share in. Barriers would keep them apart, but its CPU
+backend ignores them. GPUs take straight steps and barriers: there, each turn of a loop
+waits for the host.
 """
 
 from collections.abc import Callable, Sequence

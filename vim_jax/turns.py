@@ -40,6 +40,8 @@ def turn_once(
             planes[i], planes[j] = planes[i] ^ change, planes[j] ^ change
         return jnp.stack(planes)
 
+    if isinstance(here, bool):
+        return turned(cells, numbers) if here else cells
     # A branch of its own also keeps XLA from working out numbers for each plane anew.
     return jax.lax.cond(here, turned, lambda cells, _: cells, cells, numbers)
 

@@ -35,6 +35,11 @@ def import_tfds() -> Any:
             f"TensorFlow Datasets cannot be imported ({brief(error)}) with protobuf "
             f"{_protobuf()}: pip install 'protobuf>=6.33'"
         ) from error
+    if not hasattr(library, "data_source"):
+        raise DataError(
+            "TensorFlow Datasets is damaged: pip install --force-reinstall --no-deps "
+            "tensorflow-datasets"
+        )
     return library
 
 
