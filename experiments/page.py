@@ -54,10 +54,11 @@ def made_by(results: Results) -> str:
     minutes = results["seconds"] / 60
     commits = [row["commit"] for row in results["rows"] if "commit" in row]
     commits = list(dict.fromkeys(commits)) or [results["commit"]]
+    seeds = {row.get("seed", results["seed"]) for row in results["rows"]}
     shown = ", ".join(f"`{commit}`" for commit in commits)
     return (
         f"*`{results['command']}`: commit {shown}, {_device(results)}, seed "
-        f"{results['seed']}, {minutes:.0f} minutes.*"
+        f"{' and '.join(map(str, sorted(seeds)))}, {minutes:.0f} minutes.*"
     )
 
 

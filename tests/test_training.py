@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 from training_runs import CONFIG, read_lines, run
 
+from vim_jax.models import create_model
 from vim_jax.training import loop, predict
 from vim_jax.training.epoch import shuffled_batches
 from vim_jax.training.optimizers import make_optimizer
@@ -46,6 +47,38 @@ def test_learns_and_records(uninterrupted, sets):
     logits = classify(jnp.asarray(images, jnp.float32) / 255)
     right = int((np.argmax(logits, -1) == labels).sum())
     assert abs(right / 300 - history.final["plain_accuracy"]) < 1.5 / 300
+
+
+def test_starts_from_a_given_model_and_leaves_it_alone(uninterrupted, sets):
+    history, _ = uninterrupted
+    given = history.model
+    before = jax.tree.map(np.array, nnx.state(given))
+    slowly = dataclasses.replace(CONFIG, learning_rate=1e-9, epochs=1)
+    tuned = run(slowly, *sets, model=given)
+    assert tuned.final["plain_accuracy"] == history.final["plain_accuracy"]
+    for start, same, end in zip(
+        *map(jax.tree.leaves, (before, nnx.state(given), nnx.state(tuned.model))),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(start, same)
+        np.testing.assert_allclose(start, end, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_classes": 7}, "model has 7 classes but the images 10: create it with"),
+        ({"channels": 3}, r"model does not take images of \(8, 8, 1\): create it"),
+        ({"image_size": 16}, r"model does not take images of \(8, 8, 1\): create it"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused(changes, message, sets, unchecked):
+    shape = {"num_classes": 10, "image_size": 8, "channels": 1, **changes}
+    model = create_model(
+        CONFIG.model, rngs=nnx.Rngs(0), **shape, **CONFIG.model_options
+    )
+    with pytest.raises(ValueError, match=message):
+        run(CONFIG, *sets, model=model)
 
 
 def test_finished_run_is_read_not_repeated(uninterrupted, sets, monkeypatch):

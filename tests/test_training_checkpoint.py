@@ -51,15 +51,32 @@ def test_unfinished_checkpoint_does_not_count(tmp_path):
     for step in (1, 2):
         checkpoint.save(tmp_path, step, state_of(float(step)), {})
     (tmp_path / "2/manifest.json").unlink()
-    found = checkpoint.restore_latest(tmp_path, state_of(0.0))
+    with pytest.warns(UserWarning, match=r"2 is passed over .* not written to its end"):
+        found = checkpoint.restore_latest(tmp_path, state_of(0.0))
     assert found is not None
     assert found.step == 1
     (tmp_path / "1/manifest.json").unlink()
-    assert checkpoint.restore_latest(tmp_path, state_of(0.0)) is None
+    with pytest.warns(UserWarning, match="not written to its end"):
+        assert checkpoint.restore_latest(tmp_path, state_of(0.0)) is None
     checkpoint.save(tmp_path, 2, state_of(2.0), {})
     found = checkpoint.restore_latest(tmp_path, state_of(0.0))
     assert found is not None
     assert found.step == 2
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(),
+                                    lambda path: path.write_text("{")])  # fmt: skip
+def test_a_useless_checkpoint_never_drives_out_a_good_one(tmp_path, damage):
+    """A run that went on from 20 is killed while it writes 25."""
+    for step in (10, 20, 30):
+        checkpoint.save(tmp_path, step, state_of(float(step)), {})
+    damage(tmp_path / "30/manifest.json")
+    checkpoint.save(tmp_path, 25, state_of(25.0), {})
+    (tmp_path / "25/manifest.json").unlink()
+    with pytest.warns(UserWarning, match="25 is passed over"):
+        found = checkpoint.restore_latest(tmp_path, state_of(0.0))
+    assert found is not None
+    assert found.step == 20
 
 
 def test_random_keys_are_never_stored(tmp_path):

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from training_runs import CONFIG
 
 from vim_jax.training.optimizers import make_optimizer, make_schedule
@@ -52,11 +53,14 @@ def steps_of(config, grads, total_steps=1000):
 GRADS = np.array([[1.0, -2.0], [0.5, 1e-5], [-3.0, 1.0]], np.float32)
 
 
-def test_optimizers_follow_their_formulas():
+# By gradients as small as these, the optimizers differ in where epsilon stands.
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_optimizers_follow_their_formulas(scale):
+    gradients = scale * GRADS
     m = v = np.zeros(2)
     expected = {"st_adam": [], "adam": [], "adam_no_bias_correction": [], "sgd": []}
     momentum = np.zeros(2)
-    for t, g in enumerate(GRADS.astype(np.float64), 1):
+    for t, g in enumerate(gradients.astype(np.float64), 1):
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         momentum = 0.9 * momentum + g
         expected["st_adam"].append(m / np.sqrt(v + 1e-8))
@@ -66,9 +70,12 @@ def test_optimizers_follow_their_formulas():
         expected["sgd"].append(momentum)
     for name, steps in expected.items():
         config = dataclasses.replace(CONFIG, optimizer=name, learning_rate=1.0)
-        np.testing.assert_allclose(steps_of(config, GRADS), steps, rtol=1e-3)
+        np.testing.assert_allclose(steps_of(config, gradients), steps, rtol=1e-3)
     adamw = dataclasses.replace(CONFIG, optimizer="adamw", learning_rate=1.0)
-    np.testing.assert_allclose(steps_of(adamw, GRADS), expected["adam"], rtol=1e-3)
+    np.testing.assert_allclose(steps_of(adamw, gradients), expected["adam"], rtol=1e-3)
+    if scale < 1:
+        there, here = expected["adam_no_bias_correction"], expected["st_adam"]
+        assert (np.abs(there) > 1.1 * np.abs(here)).all()
 
 
 def test_large_gradients_are_clipped_and_small_ones_left():

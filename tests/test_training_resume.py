@@ -126,7 +126,8 @@ def test_killed_amid_an_epoch(dies_at, stepwise, sets, tmp_path, monkeypatch):
         np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.parametrize("step", [3, 8])  # Amid an epoch, and before its tests.
+# Amid an epoch, before its tests, and before those of the last one.
+@pytest.mark.parametrize("step", [3, 8, 24])
 def test_sigterm_saves_and_exits(step, stepwise, sets, tmp_path, monkeypatch):
     taken = 0
     make = loop.make_train_step

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import warnings
 from typing import Any, NamedTuple
 
@@ -38,6 +39,10 @@ def save(
 ) -> None:
     """Write a checkpoint, and delete all but it and the one before.
 
+    Whatever else is there is of no use and deleted first, or it would count as the one
+    before: checkpoints that were not written to their end, and those of later steps,
+    which were found damaged if training goes on from an earlier one.
+
     All processes call it together, with a folder that they share.
 
     Args:
@@ -57,6 +62,11 @@ def save(
                 "the step instead of storing them."
             )
     directory = pathlib.Path(directory).resolve()
+    if is_main():
+        for folder in _folders(directory):
+            if not (folder / _MANIFEST).exists() or int(folder.name) > step:
+                shutil.rmtree(folder)
+    multihost_utils.sync_global_devices("useless checkpoints deleted")
     policy: Any = ocp.training.preservation_policies.LatestN(_KEEP)
     with ocp.training.Checkpointer(
         str(directory), preservation_policy=policy, cleanup_tmp_directories=True
@@ -91,32 +101,37 @@ def restore_latest(
         they had when saved.
 
     Returns:
-      The checkpoint, or None if there is none at all.
+      The checkpoint, or None if none was ever written to its end.
 
     Raises:
       ValueError: If the checkpoint holds a state of another structure.
       RuntimeError: If there are checkpoints but all are damaged.
     """
     directory = pathlib.Path(directory).resolve()
-    folders = sorted(
-        (path.parent for path in directory.glob(f"[0-9]*/{_MANIFEST}")),
-        key=lambda folder: int(folder.name),
-        reverse=True,
-    )
-    for folder in folders:
-        damage = _find_damage(folder)
+    finished = False
+    for folder in _folders(directory):
+        damage = "it was not written to its end"
+        if (folder / _MANIFEST).exists():
+            finished = True
+            damage = _find_damage(folder)
         if damage is None:
             return _load(folder, abstract_state)
         warnings.warn(
             f"The checkpoint {folder} is passed over for an older one: {damage}.",
             stacklevel=2,
         )
-    if folders:
+    if finished:
         raise RuntimeError(
             f"All checkpoints in {directory} are damaged: delete that folder to start "
             "again from the beginning."
         )
     return None
+
+
+def _folders(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Return the folders of checkpoints, the newest first."""
+    found = [path for path in directory.glob("*") if path.name.isdecimal()]
+    return sorted(found, key=lambda folder: int(folder.name), reverse=True)
 
 
 def _load(folder: pathlib.Path, abstract_state: Any) -> Checkpoint:

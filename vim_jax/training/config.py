@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from typing import Any, Literal, TypeAlias, get_args
 
 from vim_jax.mixer import VisualMixer
@@ -10,6 +11,10 @@ from vim_jax.models import list_models
 Optimizer: TypeAlias = Literal[
     "st_adam", "adam", "adam_no_bias_correction", "adamw", "sgd"
 ]
+
+
+# Closer to 1, float32 cannot tell the weights of the first steps apart.
+_MOST_EMA = 0.99999
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +105,11 @@ class TrainConfig:
             ("checkpoint_every_steps", 1),
         ):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if value is None:
+                continue
+            if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+                raise ValueError(f"{name} is {value!r}: use a whole number.")
+            if value < least:
                 raise ValueError(f"{name} is {value}: use at least {least}.")
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
@@ -115,6 +124,11 @@ class TrainConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}: use at least 0 and below 1."
                 )
+        if self.ema > _MOST_EMA:
+            raise ValueError(
+                f"ema is {self.ema}: use at most {_MOST_EMA}, which averages over "
+                "100,000 steps."
+            )
         if self.crop % self.crop_multiple:
             raise ValueError(
                 f"crop is {self.crop} with crop_multiple {self.crop_multiple}: use a "

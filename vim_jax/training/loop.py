@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax.tree
 from flax import nnx
 
@@ -58,6 +60,7 @@ def train(
     progress: bool = True,
     write_tensorboard: bool = False,
     devices: Sequence[Any] | None = None,
+    model: nnx.Module | None = None,
 ) -> History:
     """Train a classifier, and test it after every epoch.
 
@@ -87,6 +90,10 @@ def train(
       progress: Whether to show a progress bar and a line per epoch.
       write_tensorboard: Whether to write for TensorBoard, too; needs `out`.
       devices: Devices to use; None takes all, of all processes.
+      model: Where to start from, as `create_model` and `load_torch` leave it, instead
+        of fresh parameters: a model of the settings' kind, for these images and as
+        many classes. It stays as it is. A run that is resumed goes on from its
+        checkpoint.
 
     Returns:
       The metrics of all epochs and the trained model.
@@ -125,8 +132,13 @@ def train(
         tensorboard.summary_writer()  # If missing, say so before training.
     layout = parallel.make_layout(config.batch_size, devices)
     optimizer = make_optimizer(config, config.epochs * steps_per_epoch)
-    model = _model(config, train_set, num_classes)
+    if model is None:
+        model = _model(config, train_set, num_classes)
+    else:
+        _check_model(model, train_set, num_classes)
     graphdef, state = init_state(model, optimizer, ema=config.ema)
+    # Steps take the buffers of the state they get, and the model may be the caller's.
+    state = jax.tree.map(jnp.copy, state)
     state = parallel.replicate(state, layout)
     train_step = make_train_step(
         graphdef, optimizer, config, replicated=layout.replicated
@@ -158,6 +170,7 @@ def train(
     listening = (
         holding_back_sigterm() if folder else contextlib.nullcontext(lambda: False)
     )
+    stop = False
     with bar, listening as sigterm_came:
         task = bar.add_task(config.model, total=config.epochs * steps_per_epoch)
         bar.update(task, completed=resumed_at * steps_per_epoch + totals.steps)
@@ -209,6 +222,8 @@ def train(
         and (resumed_at < config.epochs or not (folder / "result.json").exists())
     ):
         records.write_result(folder, _result(config, num_classes, state, epochs))
+    if stop:
+        raise SystemExit(EXIT_CODE)
     state = parallel.on_one_device(state)
     return History(config=config, epochs=epochs, model=merge(graphdef, state))
 
@@ -223,6 +238,29 @@ def _model(config: TrainConfig, train_set: ImageSet, num_classes: int) -> nnx.Mo
         rngs=nnx.Rngs(config.seed),
         **config.model_options,
     )
+
+
+def _check_model(model: Any, train_set: ImageSet, num_classes: int) -> None:
+    """Raises ValueError if a model does not fit the images or their classes."""
+    shape = (1, *train_set[0].shape[1:])
+    graphdef, state = nnx.split(model)
+
+    def logits(state, images):
+        return nnx.merge(graphdef, state)(images, train=False)
+
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
+    try:
+        found = jax.eval_shape(logits, state, images).shape[-1]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"model does not take images of {shape[1:]}: create it with their "
+            f"image_size and channels. ({error})"
+        ) from error
+    if found != num_classes:
+        raise ValueError(
+            f"model has {found} classes but the images {num_classes}: create it with "
+            f"num_classes={num_classes}."
+        )
 
 
 def _result(
