@@ -10,7 +10,7 @@ mixed anew sixteen times, and the variance of the gradient is divided by the squ
 its mean (0: mixing changes nothing; 1: as much noise as signal).
 
 "published once": each image is mixed before training; "fresh": anew at every step.
-`cpu` takes about half an hour on two cores. Expect cosines near 0 for all, lower ones
+`cpu` takes an hour and a half on one core. Expect cosines near 0 for all, lower ones
 for mixed images, and more noise from shuffling the larger the regions.
 """
 

@@ -8,8 +8,8 @@ of 4 pixels. One part at a time is left out, or replaced, and the same network t
 again. Test images were published once, too, and are shown as they are.
 
 The file given by `--json` is written after each run: start the command again and it
-goes on. `cpu` takes about an hour and a half on one core. Expect a few points for
-shifts and for shuffling again, and less than the noise for the rest.
+goes on. `cpu` takes about an hour and a half on one core, of which nothing is published
+yet.
 """
 
 import pathlib
