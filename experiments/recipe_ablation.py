@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.table2_accuracy import RECIPE
+from experiments.table2_accuracy import RECIPE, budget, shifts
 from experiments.training_runs import Run, finish
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
@@ -31,8 +31,8 @@ PARTS: Mapping[str, Mapping[str, Any]] = {
     "no flips": {"flip": False},
     "no averaged parameters": {"ema": 0.0},
 }
-_SIZE = 4
-_SHIFTS = {"crop": _SIZE, "crop_multiple": _SIZE}
+_SETTING = "size 4"
+_SHIFTS = shifts(_SETTING)
 
 
 def runs(preset: Name) -> Iterator[Run]:
@@ -41,25 +41,21 @@ def runs(preset: Name) -> Iterator[Run]:
     Args:
       preset: `smoke` only shows that it works; `paper` has three seeds.
     """
-    small = {"images": 10_000, "test_images": 2000}
-    whole = {"images": 50_000, "test_images": 10_000}
-    short = {"epochs": 10, "batch_size": 100}
-    long = {"epochs": 20, "batch_size": 250, "learning_rate": 2e-3}
     if preset == "smoke":
         model = "resnet8", {"widths": (4, 8, 8)}
-        digits = {"images": 200, "test_images": 100}
-        budget = {"epochs": 1, "batch_size": 40}
-        yield from _runs("embedded:digits", [model], digits, budget, 1)
+        recipe = {**RECIPE, "epochs": 1, "batch_size": 40}
+        counts = {"images": 200, "test_images": 100}
+        yield from _runs("embedded:digits", [model], 1, recipe=recipe, **counts)
     elif preset == "cpu":
         models = ("vit_tiny_patch4", {}), ("resnet8", {})
-        yield from _runs("cifar10", models, small, short, 1)
+        yield from _runs("cifar10", models, 1, **budget("cpu"))
     else:
         models = ("vit_tiny_patch4", {}), ("resnet20_cifar", {})
         seeds = 3 if preset == "paper" else 1
-        yield from _runs("cifar10", models, whole, long, seeds)
+        yield from _runs("cifar10", models, seeds, **budget("gpu"))
 
 
-def _runs(data, models, counts, budget, seeds) -> Iterator[Run]:
+def _runs(data, models, seeds, *, recipe, **counts) -> Iterator[Run]:
     for seed in range(seeds):
         for model, options in models:
             for changes in PARTS.values():
@@ -67,9 +63,9 @@ def _runs(data, models, counts, budget, seeds) -> Iterator[Run]:
                     data=data,
                     model=model,
                     options=options,
-                    setting=f"size {_SIZE}",
+                    setting=_SETTING,
                     way="mixed",
-                    recipe={**RECIPE, **budget, **_SHIFTS, **changes},
+                    recipe={**recipe, **_SHIFTS, **changes},
                     seed=seed,
                     **counts,
                 )

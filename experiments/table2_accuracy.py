@@ -81,21 +81,20 @@ def runs(preset: Name) -> Iterator[Run]:
         yield from _small_images(preset)
 
 
-def _small_images(preset: Name) -> Iterator[Run]:
-    """Yields runs on images of their own size, scaled to the machine."""
+def budget(preset: Literal["cpu", "gpu"]) -> dict[str, Any]:
+    """Returns what runs on images of their own size have in common."""
     if preset == "cpu":
-        size: dict[str, Any] = {
-            "images": 10_000,
-            "test_images": 2000,
-            "recipe": {**RECIPE, "epochs": 10, "batch_size": 100},
-        }
+        recipe = {"epochs": 10, "batch_size": 100}
+        counts = {"images": 10_000, "test_images": 2000}
     else:
         recipe = {"epochs": 20, "batch_size": 250, "learning_rate": 2e-3}
-        size = {
-            "images": 50_000,
-            "test_images": 10_000,
-            "recipe": {**RECIPE, **recipe},
-        }
+        counts = {"images": 50_000, "test_images": 10_000}
+    return {**counts, "recipe": {**RECIPE, **recipe}}
+
+
+def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
+    """Yields runs on images of their own size, scaled to the machine."""
+    size = budget(preset)
     main = (_RESNET, _SORTED_VIT, _VIT)
     for seed in (0, 1):
         for i, setting in enumerate(_CIFAR_SETTINGS):
@@ -119,20 +118,20 @@ def _grid(
     data: str, models, settings, *, seed: int = 0, plain: bool = True, **rest: Any
 ) -> Iterator[Run]:
     """Yields plain, mixed and thumbnail runs of each model."""
-    shifts = rest.pop("recipe")
+    usual = rest.pop("recipe")
     for model, options in models:
         common: dict[str, Any] = {
             "data": data, "model": model, "options": options, "seed": seed, **rest
         }  # fmt: skip
         if plain:
-            yield Run(**common, recipe={**shifts, **_shift(None)})
+            yield Run(**common, recipe={**usual, **shifts(None)})
         for setting in settings:
             for way in _MIXED:
-                recipe = {**shifts, **_shift(setting)}
+                recipe = {**usual, **shifts(setting)}
                 yield Run(**common, setting=setting, way=way, recipe=recipe)
 
 
-def _shift(setting: str | None) -> dict[str, int]:
+def shifts(setting: str | None) -> dict[str, int]:
     """Returns shifts of at least four pixels that keep regions where they were."""
     if setting is None:
         return {"crop": 4, "crop_multiple": 1}
