@@ -276,8 +276,9 @@ def optimizers_table(results: Results) -> str:
     """Returns what each optimizer achieved at its best rate."""
     heads = (
         "network", "images", "optimizer", "learning rate", "accuracy",
-        "epochs to SGD's loss", "epochs whose loss rose", "seeds",
+        "steps to target", "cosine of gradients", "seeds",
     )  # fmt: skip
+    found = st_adam_ablation.compared(results["rows"])
     cells = [
         [
             row["model"],
@@ -285,13 +286,23 @@ def optimizers_table(results: Results) -> str:
             row["optimizer"],
             f"{row['learning_rate']:g}",
             f"{100 * row['accuracy']:.1f} ± {100 * row['deviation']:.1f} %",
-            str(row["epochs_to_target"] or "not reached"),
-            f"{100 * row['rises']:.0f} %",
+            "not reached"
+            if row["steps_to_target"] is None
+            else f"{row['steps_to_target']:.0f}",
+            f"{row['cosine']:+.3f}",
             str(row["seeds"]),
         ]
-        for row in st_adam_ablation.compared(results["rows"])
+        for row in found
     ]
-    return table(heads, cells)
+    first = results["rows"][0]
+    words = (
+        f"{DATA_NAMES.get(first['data'], first['data'])}: {first['train_images']:,} "
+        f"training images, {first['recipe']['epochs']} epochs of batches of "
+        f"{first['recipe']['batch_size']}, {first['tested']:,} test images. Learning "
+        "rates were chosen on other images. The target is nine tenths of the best "
+        "final accuracy on the same images."
+    )
+    return f"{words}\n\n{table(heads, cells)}"
 
 
 README = ROOT / "README.md"

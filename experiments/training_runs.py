@@ -24,7 +24,7 @@ from vim_jax.data.arrays import LabelledImages, train_test_arrays
 from vim_jax.data.errors import DataError
 from vim_jax.data.shards import Shard
 from vim_jax.report.provenance import provenance
-from vim_jax.training import TrainConfig, evaluate, train
+from vim_jax.training import History, TrainConfig, evaluate, train
 
 _T = TypeVar("_T")
 Way = Literal["plain", "mixed", "thumbnail"]
@@ -152,7 +152,6 @@ def row_of(run: Run, data_dir: str | None) -> dict[str, Any]:
     if "validation" in parts:
         chosen_by = kinds[run.way]["validation"]
         test_sets["validation"] = chosen_by, parts["validation"].labels
-    history = train(run.config, train_set, test_sets, progress=False)
     height = train_set[0].shape[1]
     row = {
         **_identity(run),
@@ -160,21 +159,40 @@ def row_of(run: Run, data_dir: str | None) -> dict[str, Any]:
         "tested": len(parts["test"].labels),
         "shape": list(train_set[0].shape[1:]),
         "native_pixels_per_pixel": _native_side(run.data, data_dir) / height,
-        "train_accuracy": history.final["train_accuracy"],
-        **{f"{kind}_accuracy": history.final[f"{kind}_accuracy"] for kind in test_sets},
-        "losses": [round(x["train_loss"], 5) for x in history.epochs],
     }
-    if run.remixer is not None:
-        row["averaged_accuracy"] = evaluate(
-            history.model, *test_sets["mixed"], remixed=run.remixer, times=_REMIXES
-        )
+    try:
+        history = train(run.config, train_set, test_sets, progress=False)
+    except FloatingPointError as error:
+        # It recognises nothing; a grid of learning rates goes on.
+        row |= {f"{kind}_accuracy": 0.0 for kind in test_sets}
+        row |= {"accuracies": [0.0] * run.config.epochs, "diverged": str(error)}
+    else:
+        row |= _learnt(run, history, test_sets)
     made = provenance("")
     return {
         **row,
-        "training_seconds": round(sum(x["seconds"] for x in history.epochs), 1),
         "seconds": round(time.perf_counter() - start, 1),
         **{key: made[key] for key in ("commit", "device", "cores")},
     }
+
+
+def _learnt(run: Run, history: History, test_sets) -> dict[str, Any]:
+    """Returns what came of a training."""
+    epochs = history.epochs
+    found = {
+        "train_accuracy": history.final["train_accuracy"],
+        **{f"{kind}_accuracy": history.final[f"{kind}_accuracy"] for kind in test_sets},
+        "losses": [round(x["train_loss"], 5) for x in epochs],
+        "accuracies": [x[f"{run.way}_accuracy"] for x in epochs],
+        "training_seconds": round(sum(x["seconds"] for x in epochs), 1),
+    }
+    if run.config.gradient_cosine:
+        found["cosines"] = [round(x["gradient_cosine"], 5) for x in epochs]
+    if run.remixer is not None:
+        found["averaged_accuracy"] = evaluate(
+            history.model, *test_sets["mixed"], remixed=run.remixer, times=_REMIXES
+        )
+    return found
 
 
 def images_of(run: Run, data_dir: str | None) -> dict[str, LabelledImages]:

@@ -9,6 +9,7 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from training_runs import CONFIG, read_lines, run
@@ -162,6 +163,36 @@ def test_steps_donate_count_and_average(sets):
     averaged = merge(graphdef, state).head.kernel[...]
     np.testing.assert_allclose(averaged, expected, atol=1e-5)
     assert np.abs(expected - states[-1]).max() > 1e-3
+
+
+def test_cosines_are_those_of_the_gradients_of_successive_steps(sets):
+    (images, labels), _ = sets
+    batch = jnp.asarray(images[:64]), jnp.asarray(labels[:64], jnp.int32)
+    layout = make_layout(64, jax.devices()[:1])
+    model = loop._model(CONFIG, sets[0], 10)
+    optimizer = optax.sgd(1.0)  # Each step is a gradient.
+    graphdef, state = init_state(model, optimizer, gradient_cosine=True)
+    step = make_train_step(graphdef, optimizer, CONFIG, replicated=layout.replicated)
+    cosines, params = [], []
+    for _ in range(4):
+        params.append(np.concatenate([*map(np.ravel, jax.tree.leaves(state.params))]))
+        state, metrics = step(state, *batch, jnp.arange(64, dtype=jnp.int32))
+        cosines.append(float(metrics.cosine))
+    a, b = np.diff(params, axis=0)[-2:]
+    assert cosines[0] == 0
+    assert cosines[2] == pytest.approx(
+        a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-3
+    )
+
+
+def test_cosines_are_averaged_over_the_pairs_of_an_epoch(sets):
+    config = dataclasses.replace(
+        CONFIG, gradient_cosine=True, batch_size=256, epochs=2, learning_rate=1e-9
+    )
+    same = np.repeat(sets[0][0][:1], 512, 0), np.zeros(512, np.int32)
+    history = run(dataclasses.replace(config, num_classes=10), same, sets[1])
+    # Always the same image, and hardly any step: the gradient stays what it is.
+    assert [line["gradient_cosine"] for line in history.epochs] == pytest.approx([1, 1])
 
 
 def test_bfloat16_computes_narrow_and_keeps_parameters_wide(uninterrupted, sets):

@@ -56,6 +56,9 @@ class TrainConfig:
         shuffles them again as anyone can: of each original, the network sees what
         "fresh" would show it. A level plans what it is given, so it suits plain images
         only; where it is out of reach it comes as near as it can.
+      gradient_cosine: Whether to measure how gradients oscillate: the cosine between
+        the gradients of successive steps, before clipping. Takes the memory of another
+        gradient.
       seed: Decides initial parameters, the order of the images, and augmentation; 0
         to 2**32 - 1. Not a secret.
       checkpoint_every: Epochs between checkpoints; the last epoch always has one.
@@ -78,6 +81,7 @@ class TrainConfig:
     crop: int = 0
     crop_multiple: int = 1
     fresh: VisualMixer | None = None
+    gradient_cosine: bool = False
     seed: int = 0
     checkpoint_every: int = 1
     checkpoint_every_steps: int | None = None

@@ -26,6 +26,7 @@ class Totals:
     steps: int = 0
     loss: float = 0.0
     correct: int = 0
+    cosine: float = 0.0
     seconds: float = 0.0
 
 
@@ -99,6 +100,8 @@ def train_epoch(
             totals.steps += 1
             totals.loss += loss
             totals.correct += int(metrics.correct)
+            if metrics.cosine is not None:
+                totals.cosine += float(metrics.cosine)
             if not math.isfinite(loss):
                 raise _not_finite(config, loss, earlier + totals.steps)
         totals.seconds -= clock - (clock := time.perf_counter())

@@ -35,8 +35,10 @@ class History:
     Attributes:
       config: Settings of the run.
       epochs: One dict per epoch: epoch (from 1), step, train_loss and
-        train_accuracy (means over the epoch, while training), the accuracy on each
-        test set as <name>_accuracy, and seconds.
+        train_accuracy (means over the epoch, while training), gradient_cosine if it
+        was measured (the mean over the epoch's pairs of steps, the first of which
+        begins with the epoch before), the accuracy on each test set as
+        <name>_accuracy, and seconds.
       model: The trained Flax NNX model, on one device; with `TrainConfig.ema` the
         averaged one.
     """
@@ -136,7 +138,9 @@ def train(
         model = _model(config, train_set, num_classes)
     else:
         _check_model(model, train_set, num_classes)
-    graphdef, state = init_state(model, optimizer, ema=config.ema)
+    graphdef, state = init_state(
+        model, optimizer, ema=config.ema, gradient_cosine=config.gradient_cosine
+    )
     # Steps take the buffers of the state they get, and the model may be the caller's.
     state = jax.tree.map(jnp.copy, state)
     state = parallel.replicate(state, layout)
@@ -195,6 +199,9 @@ def train(
                 "train_loss": totals.loss / seen,
                 "train_accuracy": totals.correct / seen,
             }
+            if config.gradient_cosine:
+                pairs = steps_per_epoch - (epoch == 1)
+                record["gradient_cosine"] = totals.cosine / max(pairs, 1)
             tested = merge(graphdef, state)
             for name, test_set in test_sets.items():
                 record[f"{name}_accuracy"] = evaluate(

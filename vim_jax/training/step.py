@@ -20,6 +20,7 @@ class TrainState(NamedTuple):
     rest: Any  # nested dict: what is not trained, such as batch statistics
     average: Any  # moving averages of (params, rest); None without
     opt_state: Any  # state of the optax optimizer
+    gradient: Any  # as params, of the last step; None where it is not compared
     step: jax.Array  # int32 [], gradient steps taken
 
 
@@ -28,10 +29,15 @@ class Metrics(NamedTuple):
 
     loss: jax.Array  # float32 []
     correct: jax.Array  # int32 []
+    cosine: jax.Array | None = None  # float32 [], of the step's gradient and the last
 
 
 def init_state(
-    model: nnx.Module, optimizer: optax.GradientTransformation, *, ema: float = 0.0
+    model: nnx.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    ema: float = 0.0,
+    gradient_cosine: bool = False,
 ) -> tuple[Any, TrainState]:
     """Return the static part of a model and its initial training state.
 
@@ -39,6 +45,7 @@ def init_state(
       model: The model, with fresh parameters.
       optimizer: The optimizer.
       ema: See `TrainConfig`.
+      gradient_cosine: See `TrainConfig`.
 
     Returns:
       The NNX graph definition and the state; `merge` puts them together again.
@@ -47,8 +54,9 @@ def init_state(
     # Plain dicts of arrays: NNX variables remember the trace they were made in.
     params, rest = nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
     average = jax.tree.map(jnp.zeros_like, (params, rest)) if ema else None
-    step = jnp.zeros([], jnp.int32)
-    return graphdef, TrainState(params, rest, average, optimizer.init(params), step)
+    gradient = jax.tree.map(jnp.zeros_like, params) if gradient_cosine else None
+    opt_state, step = optimizer.init(params), jnp.zeros([], jnp.int32)
+    return graphdef, TrainState(params, rest, average, opt_state, gradient, step)
 
 
 def merge(graphdef: Any, state: TrainState) -> Any:
@@ -102,15 +110,26 @@ def make_train_step(
         grads, (rest, metrics) = jax.grad(loss_fn, has_aux=True)(
             state.params, state.rest, images, labels
         )
+        gradient = state.gradient
+        if gradient is not None:
+            metrics = metrics._replace(cosine=_cosine(grads, gradient))
+            gradient = grads
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params: Any = optax.apply_updates(state.params, updates)
         step = state.step + 1
         average = state.average
         if average is not None:
             average = _averaged(average, (params, rest), config.ema, step)
-        return TrainState(params, rest, average, opt_state, step), metrics
+        new = TrainState(params, rest, average, opt_state, gradient, step)
+        return new, metrics
 
     return jax.jit(train_step, donate_argnums=0, out_shardings=replicated)
+
+
+def _cosine(a: Any, b: Any) -> jax.Array:
+    """Return the cosine between two gradients; 0 if one of them is 0, as at first."""
+    lengths = optax.tree.norm(a) * optax.tree.norm(b)
+    return jnp.where(lengths > 0, optax.tree.vdot(a, b) / lengths, 0.0)
 
 
 def _averaged(average: Any, new: Any, decay: float, step: jax.Array) -> Any:
