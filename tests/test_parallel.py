@@ -72,3 +72,21 @@ def test_images_share_the_memory():
 def test_image_larger_than_the_memory_is_done_alone():
     with MemoryShare(total=10).of(10**12):
         pass
+
+
+def test_image_larger_than_its_share_keeps_other_processes_out():
+    entered = []
+
+    class Lock:
+        def __enter__(self):
+            entered.append("in")
+
+        def __exit__(self, *_):
+            entered.append("out")
+
+    share = MemoryShare(total=640, alone=Lock())
+    with share.of(10):
+        assert entered == []
+    with share.of(11):
+        assert entered == ["in"]
+    assert entered == ["in", "out"]

@@ -104,7 +104,8 @@ class SecretKey:
 
     Guarantees:
       * Its bits come from the operating system (`generate`) or a key file (`load`),
-        and leave the object only through `save`. `repr`, errors, tracebacks with
+        and leave the object only through `save`, or through pipes to the processes
+        that help with a job. `repr`, errors, tracebacks with
         local variables and pickling do not reveal them.
       * Images that differ in id, shape, dtype or any pixel get independent
         permutations, under one key and for as many sets as one likes.
@@ -278,6 +279,14 @@ class SecretKey:
         )
 
     __copy__ = __deepcopy__ = __reduce__
+
+
+def secret_of(key: SecretKey) -> bytes:
+    """Returns a key's secret bits, for another process of the same job.
+
+    They may go through a pipe to it, and nowhere else. They do not show in tracebacks.
+    """
+    return key._secret
 
 
 def _mac(key: bytes, message: bytes) -> _Hidden:

@@ -165,6 +165,7 @@ def mix(
                 rename=rename,
                 shard=part,
                 workers=workers,
+                in_processes=True,
                 progress=show,
             )
     numbers = _numbers(report)

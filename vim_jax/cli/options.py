@@ -65,7 +65,10 @@ MaxPixels = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, tyro.conf.arg(help="Threads; by default about one a core.", metavar="N")
+    int | None,
+    tyro.conf.arg(
+        help="Images to work on at the same time; by default one a core.", metavar="N"
+    ),
 ]
 
 

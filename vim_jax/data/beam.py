@@ -329,7 +329,7 @@ class _Mix(_Step):
 
 
 def _finish(
-    label_names: tuple[str, ...] | None, index: int, mixed: Mixed
+    label_names: tuple[str, ...] | None, original_id: str, mixed: Mixed
 ) -> tuple[Entry, str, str | None]:
     """Returns a mixed image as it is written, its mode, and what decoding changed."""
     id, image, label = mixed.published_id, mixed.image, mixed.label

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from vim_jax.data import manifest
-from vim_jax.data.buckets import Bucket, square
+from vim_jax.data.buckets import Buckets
 from vim_jax.data.errors import DataError, Failures
 from vim_jax.data.example import Example, LazySource
 from vim_jax.data.image_folder import collisions, output_name
@@ -29,6 +29,7 @@ class Job:
       source: the images.
       indices: published id -> index in the source, in its order.
       failures: id -> one sentence, for images that cannot be published at all.
+      key: the secret key.
     """
 
     def __init__(
@@ -43,10 +44,9 @@ class Job:
         """See `publish`; `suffix` is that of the published files."""
         self.source = source
         self._mixer, self._rename = mixer, rename
-        self._kept = key
-        self._key = SecretKey.generate() if key is None else key
+        self._keep_key = key is not None
         self._shard = shard
-        self._memory = MemoryShare()
+        self.equip(SecretKey.generate() if key is None else key, MemoryShare())
         self.failures: Failures = {}
         self._names: dict[str, str] = {}
         for i, id in enumerate(source.ids):
@@ -66,6 +66,19 @@ class Job:
             self._names[id]: i for id, i in ids.items() if id in self._names
         }
 
+    def equip(self, key: SecretKey, memory: MemoryShare) -> None:
+        """Gives a job what does not travel with it when it is pickled."""
+        self.key, self._memory, self._buckets = key, memory, Buckets()
+
+    def __getstate__(self) -> dict[str, Any]:
+        equipment = ("key", "_memory", "_buckets")
+        return {k: v for k, v in self.__dict__.items() if k not in equipment}
+
+    @property
+    def kept_key(self) -> SecretKey | None:
+        """The key, or None if it is forgotten at the end."""
+        return self.key if self._keep_key else None
+
     def _refuse(self, collisions: Mapping[str, str]) -> None:
         for id in self.source.ids:
             if id in collisions:
@@ -81,21 +94,21 @@ class Job:
         count = {"images": len(self.source)} if self._rename else {}
         settings = dataclasses.asdict(self._mixer)
         whole = manifest.header(
-            settings, self._kept, file_format=fmt, renamed=self._rename, **count
+            settings, self.kept_key, file_format=fmt, renamed=self._rename, **count
         )
         if self._shard is None:
             return whole
         # Not a plain digest: names could be guessed and tried.
         names = np.frombuffer("\0".join(self.source.ids).encode(), np.uint8)
-        digest = self._key.nonce("list of images", names[None]).astype("<u4").tobytes()
+        digest = self.key.nonce("list of images", names[None]).astype("<u4").tobytes()
         return self._shard.header(whole, len(self.source), digest.hex())
 
     def check_origin(self, record: Mapping[str, Any]) -> None:
         """Raises DataError if a published name stands for another image by now."""
         index = self.indices.get(record["id"])
-        if self._kept is None or index is None:
+        if self.kept_key is None or index is None:
             return
-        then, now = manifest.original_id(self._kept, record), self.source.ids[index]
+        then, now = manifest.original_id(self.kept_key, record), self.source.ids[index]
         if then != now:
             raise DataError(
                 f"{record['id']} was published from {then}, but would now be {now}: "
@@ -111,44 +124,35 @@ class Job:
         except MemoryError:
             return _too_large(self.source.ids[index])
 
-    def mix_batch(self, batch: Sequence[Example], bucket: Bucket) -> list[Result]:
-        """Mixes images of one bucket; what goes wrong with one is its result."""
+    def mix_batch(self, batch: Sequence[Example]) -> list[Result]:
+        """Mixes images of one dtype and one number of channels.
+
+        What goes wrong with one is its result.
+        """
+        buckets = [self._buckets.of(x.image.shape, x.image.dtype) for x in batch]
         try:
-            padded = bucket.pixels * bucket.images * bucket.channels
-            with self._memory.of(padded):
-                return [
-                    DataError(f"{example.id}: {result}")
-                    if isinstance(result, ValueError)
-                    else result
-                    for example, result in zip(
-                        batch,
-                        mix_examples(
-                            batch,
-                            [self._names[example.id] for example in batch],
-                            self._mixer,
-                            self._key,
-                            bucket=bucket,
-                            keep_key=self._kept is not None,
-                            label_names=self.source.label_names,
-                        ),
-                        strict=True,
-                    )
-                ]
+            with self._memory.of(sum(x.pixels * x.channels for x in buckets)):
+                mixed = mix_examples(
+                    batch,
+                    [self._names[example.id] for example in batch],
+                    self._mixer,
+                    self.key,
+                    buckets=buckets,
+                    keep_key=self._keep_key,
+                    label_names=self.source.label_names,
+                )
         except (MemoryError, jax.errors.JaxRuntimeError, ValueError) as error:
             if len(batch) > 1:
-                return [self.mix_batch([example], bucket)[0] for example in batch]
+                return [self.mix_batch([example])[0] for example in batch]
             if isinstance(error, ValueError):
                 return [DataError(f"{batch[0].id}: {error}")]
             return [_too_large(batch[0].id)]
-
-    def mix(self, index: int) -> Result:
-        """Reads and mixes one image; what goes wrong with it is its result."""
-        example = self.load(index)
-        if isinstance(example, DataError):
-            return example
-        return self.mix_batch(
-            [example], square(example.image.shape, example.image.dtype)
-        )[0]
+        return [
+            DataError(f"{example.id}: {result}")
+            if isinstance(result, ValueError)
+            else result
+            for example, result in zip(batch, mixed, strict=True)
+        ]
 
 
 def _too_large(id: str) -> DataError:

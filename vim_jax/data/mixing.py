@@ -1,11 +1,13 @@
 """Mixing images of a source for publication."""
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from vim_jax._types import Channels
 from vim_jax.data.buckets import Bucket
 from vim_jax.data.example import Example
 from vim_jax.data.large import bits_of_large, is_large, plan_large
@@ -22,7 +24,7 @@ from vim_jax.keys import SecretKey
 from vim_jax.keystream import Key
 from vim_jax.mixer import VisualMixer
 from vim_jax.planning import TargetError, out_of_reach
-from vim_jax.regions import RegionPlan, uniform_size
+from vim_jax.regions import RegionPlan, RegionSize, uniform_size
 from vim_jax.shuffling import shuffle
 
 
@@ -75,11 +77,11 @@ def mix_examples(
     mixer: VisualMixer,
     key: SecretKey,
     *,
-    bucket: Bucket,
+    buckets: Sequence[Bucket],
     keep_key: bool,
     label_names: Sequence[str] | None = None,
 ) -> list[Mixed | TargetError]:
-    """Mixes images; the result depends neither on their company nor on the bucket.
+    """Mixes images; the result depends neither on their company nor on the buckets.
 
     Args:
       examples: the images, of any mode that `decode` returns, but of equal dtype and
@@ -87,7 +89,7 @@ def mix_examples(
       published_ids: their names in the published set.
       mixer: the settings.
       key: the secret key.
-      bucket: a shape that they all fit into.
+      buckets: shapes that they fit into.
       keep_key: whether the records hold, sealed, what restoring takes.
       label_names: the names of the source's classes.
 
@@ -95,7 +97,7 @@ def mix_examples(
       The mixed images; a TargetError where the target is out of an image's reach.
     """
     images = [_with_channels(example.image) for example in examples]
-    plans = _plans(images, bucket, mixer)
+    plans = _plans(images, buckets, mixer)
     nonces = [key.nonce(example.id, example.image) for example in examples]
     mixed = shuffle_images(
         images,
@@ -139,21 +141,36 @@ def _with_channels(image: np.ndarray) -> np.ndarray:
 
 
 def _plans(
-    images: Sequence[np.ndarray], bucket: Bucket, mixer: VisualMixer
+    images: Sequence[np.ndarray], buckets: Sequence[Bucket], mixer: VisualMixer
 ) -> list[Plan]:
-    if is_large(images[0], mixer.scramble_regions):
-        plans = [plan_large(image, mixer) for image in images]
-    elif mixer.region_size is None:
-        plans = plan_images(images, bucket, mixer)
-    else:
-        plans = []
-        for image in images:
-            # Not `uniform_plan`, which compiles a program for each shape.
-            side = uniform_size(image.shape, mixer.region_size)
-            size = np.full(image.shape[:2], side, np.int32)
-            expected = expected_vfe(image, size, channels=mixer.channels)
-            plans.append(Plan(size, expected, True, ()))
-    return [plan._replace(reached=plan.reached or mixer.clip) for plan in plans]
+    plans: dict[int, Plan] = {}
+    batches = collections.defaultdict(list)
+    for i, (image, bucket) in enumerate(zip(images, buckets, strict=True)):
+        if is_large(image, mixer.scramble_regions):
+            plans[i] = plan_large(image, mixer)
+        elif mixer.region_size is not None:
+            plans[i] = _plan_of_size(image, mixer.region_size, mixer.channels)
+        else:
+            batches[bucket].append(i)
+    for bucket, places in batches.items():
+        for start in range(0, len(places), bucket.images):
+            batch = places[start : start + bucket.images]
+            found = plan_images([images[i] for i in batch], bucket, mixer)
+            plans.update(zip(batch, found, strict=True))
+    return [
+        plans[i]._replace(reached=plans[i].reached or mixer.clip)
+        for i in range(len(images))
+    ]
+
+
+def _plan_of_size(
+    image: np.ndarray, region_size: RegionSize, channels: Channels
+) -> Plan:
+    # Not `uniform_plan`, which compiles a program for each shape.
+    side = uniform_size(image.shape, region_size)
+    size = np.full(image.shape[:2], side, np.int32)
+    expected = expected_vfe(image, size, channels=channels)
+    return Plan(size, expected, True, ())
 
 
 def _target_error(mixer: VisualMixer, plan: Plan) -> TargetError:

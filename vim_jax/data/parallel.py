@@ -7,7 +7,7 @@ import os
 import pathlib
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -19,48 +19,29 @@ _AHEAD = 4
 
 
 def map_in_order(
-    function: Callable[[_T], _R],
-    items: Iterable[_T],
-    *,
-    workers: int | None = None,
-    pool: concurrent.futures.Executor | None = None,
-    weight: Callable[[_T], int] = lambda item: 0,
-    limit: int = 0,
+    function: Callable[[_T], _R], items: Iterable[_T], *, workers: int | None = None
 ) -> Generator[_R, None, None]:
     """Yields `function(item)` for each item, in order, computed by several threads.
 
-    Threads, because decoding, encoding and XLA let go of Python's lock, and because
-    threads cannot outlive their process. At most four times as many items as workers
-    are under way, so that memory does not grow with their number.
+    Threads, because decoding, encoding and long steps of NumPy let go of Python's lock.
+    At most four times as many items as workers are under way, so that memory does not
+    grow with their number.
 
     Args:
       function: must be safe to call from several threads.
       items: what to call it with.
       workers: number of threads; by default one a core.
-      pool: as many threads, shared with others; by default threads of its own.
-      weight: of an item that is about to get under way, of 0 or more.
-      limit: of the weights of all items under way, unless there is only one.
     """
     workers = workers or os.cpu_count() or 1
-    under_way: collections.deque[tuple[concurrent.futures.Future[_R], int]] = (
-        collections.deque()
-    )
-    total = 0
-    with contextlib.ExitStack() as stack:
-        if pool is None:
-            pool = stack.enter_context(threads(workers))
+    under_way: collections.deque[concurrent.futures.Future[_R]] = collections.deque()
+    with threads(workers) as pool:
         for item in items:
-            heavy = weight(item)
-            while under_way and (
-                len(under_way) >= _AHEAD * workers or total + heavy > limit
-            ):
-                total -= under_way[0][1]
-                yield under_way.popleft()[0].result()  # No name: it may be large.
-            under_way.append((pool.submit(function, item), heavy))
-            total += heavy
+            while len(under_way) >= _AHEAD * workers:
+                yield under_way.popleft().result()  # No name: it may be large.
+            under_way.append(pool.submit(function, item))
             del item
         while under_way:
-            yield under_way.popleft()[0].result()
+            yield under_way.popleft().result()
 
 
 @contextlib.contextmanager
@@ -80,8 +61,19 @@ _BYTES_A_VALUE = 64
 class MemoryShare:
     """Lets images be worked on together as long as they fit into half the memory."""
 
-    def __init__(self, total: int | None = None):
-        """Shares `total` bytes; by default half of what this machine has."""
+    def __init__(
+        self,
+        total: int | None = None,
+        alone: contextlib.AbstractContextManager[Any] | None = None,
+    ):
+        """Makes a share, which nobody has a part of yet.
+
+        Args:
+          total: bytes to be shared; by default half of what this machine has.
+          alone: entered for an image larger than that, so that other processes, too,
+            let it have the memory for itself; it can be entered again and again.
+        """
+        self._alone = contextlib.nullcontext() if alone is None else alone
         self._free = self._total = memory() // 2 if total is None else total
         self._changed = threading.Condition()
 
@@ -91,12 +83,14 @@ class MemoryShare:
 
         An image larger than all of it has it for itself.
         """
-        share = min(values * _BYTES_A_VALUE, self._total)
+        wanted = values * _BYTES_A_VALUE
+        share = min(wanted, self._total)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= share)
             self._free -= share
         try:
-            yield
+            with self._alone if wanted > share else contextlib.nullcontext():
+                yield
         finally:
             with self._changed:
                 self._free += share

@@ -1,139 +1,156 @@
-"""Reading, mixing and storing at the same time, in the order of a job."""
+"""Reading, mixing and storing many images at the same time, in the order of a job."""
 
 import collections
+import concurrent.futures
+import contextlib
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple, TypeVar
 
-from vim_jax.data.buckets import Bucket, Buckets
+from vim_jax.data import processes
 from vim_jax.data.errors import DataError, WriteError
 from vim_jax.data.example import Example
 from vim_jax.data.job import Job
 from vim_jax.data.mixing import Mixed
-from vim_jax.data.parallel import map_in_order, memory, threads
+from vim_jax.data.parallel import memory, threads
 
 _R = TypeVar("_R")
+_Finish = Callable[[str, Mixed], _R]
 
-_Loaded = tuple[int, Example | DataError]
-_Batch = tuple[Bucket | None, list[_Loaded]]
+# What a worker does at a time: enough images to be mixed together, and few enough that
+# others need not wait for them.
+_PIXELS = 1 << 21
+_FIRST, _MOST = 8, 512  # Images, before their size is known, and ever.
+_AHEAD = 3
 
-# Images wait for company, together no more than so many pixels.
-_WAITING_PIXELS = 1 << 23
+
+class Done(NamedTuple):
+    """What a worker did.
+
+    Attributes:
+      results: of the first images that it was given, in their order.
+      pixels: of these images.
+      heaviest: bytes of the largest of them.
+    """
+
+    results: list[Any]
+    pixels: int
+    heaviest: int
 
 
 def mixed_in_order(
     job: Job,
     indices: Sequence[int],
-    finish: Callable[[int, Mixed], _R],
+    finish: _Finish[_R],
     *,
     workers: int | None = None,
+    in_processes: bool = False,
 ) -> Generator[_R | DataError, None, None]:
     """Yields what becomes of each image, in the order of the indices.
 
-    Images are read, mixed in batches of about equal shapes, and finished, all at the
-    same time in one pool of threads.
+    Each worker reads some images, mixes those of about equal shapes together, and
+    finishes them, while others do so with the next ones.
 
     Args:
       job: the job.
       indices: of the images in its source.
-      finish: called with the index of each image and what was mixed of it, in any
-        order and from several threads; what it returns is kept until the image's
-        turn. A DataError becomes that of the image, any other exception ends the job.
-      workers: number of threads; by default one more than there are cores.
+      finish: called with the id of each image and what was mixed of it, by several
+        workers; what it returns is kept until the image's turn. A DataError becomes
+        that of the image, any other exception ends the job.
+      workers: how many; by default one a core.
+      in_processes: whether they are processes. Then source, `finish` and what it
+        returns must be picklable.
+
+    Raises:
+      DataError: if a process dies.
     """
-    # One more: shuffling waits for Python's lock, and for its turn [measured].
-    workers = workers or (os.cpu_count() or 1) + 1
+    workers = workers or os.cpu_count() or 1
     limit = memory() // 8
-    # Nobody knows how large the next image is: like the largest of those before.
-    sizes: collections.deque[int] = collections.deque(maxlen=64)
+    todo = collections.deque(indices)
+    under_way: collections.deque[tuple[Sequence[int], Any]] = collections.deque()
+    each, most, heaviest = _FIRST, workers, 0
+    with _submitting(job, finish, workers, in_processes) as submit:
+        while todo or under_way:
+            while todo and len(under_way) < most:
+                part = [todo.popleft() for _ in range(min(each, len(todo)))]
+                under_way.append((part, submit(part)))
+            part, future = under_way.popleft()
+            try:
+                done: Done = future.result()
+            except BrokenProcessPool:
+                raise DataError(
+                    "a worker process was killed, perhaps for want of memory: use "
+                    f"fewer workers than {workers}, and run this again to go on"
+                ) from None
+            del future
+            count = len(done.results)
+            each = max(1, min(_MOST, _PIXELS * count // max(1, done.pixels)))
+            heaviest = max(heaviest, done.heaviest)
+            most = max(1, min(_AHEAD * workers, limit // max(1, heaviest)))
+            rest = [part[i : i + each] for i in range(count, len(part), each)]
+            under_way.extendleft(reversed([(part, submit(part)) for part in rest]))
+            while done.results:
+                yield done.results.pop(0)
 
-    def load(index: int) -> _Loaded:
+
+@contextlib.contextmanager
+def _submitting(
+    job: Job, finish: _Finish[Any], workers: int, in_processes: bool
+) -> Iterator[Callable[[Sequence[int]], concurrent.futures.Future[Done]]]:
+    """Yields a function that has some images mixed."""
+    if in_processes:
+        with processes.pool(job, workers) as pool:
+            yield lambda some: pool.submit(processes.work, mix_some, finish, some)
+    else:
+        with threads(workers) as pool:
+            yield lambda some: pool.submit(mix_some, job, finish, some)
+
+
+def mix_some(job: Job, finish: _Finish[Any], indices: Sequence[int]) -> Done:
+    """Reads, mixes and finishes the first images, as many as are enough for a while."""
+    loaded: list[Example | DataError | None] = []
+    pixels = heaviest = 0
+    for index in indices:
         example = job.load(index)
-        sizes.append(_bytes(example))
-        return index, example
-
-    def mix(batch: _Batch) -> list[tuple[int, _R | DataError]]:
-        bucket, loaded = batch
-        indices = [index for index, _ in loaded]
-        results = _mix(job, bucket, loaded)
-        return [_finished(*pair) for pair in zip(indices, results, strict=True)]
-
-    def _finished(index: int, result: Mixed | DataError) -> tuple[int, _R | DataError]:
-        if isinstance(result, DataError):
-            return index, result
-        try:
-            return index, finish(index, result)
-        except WriteError:
-            raise
-        except DataError as error:
-            return index, error
-
-    with threads(workers) as pool:
-        loaded = map_in_order(
-            load,
-            indices,
-            workers=workers,
-            pool=pool,
-            weight=lambda _: max(sizes, default=limit),
-            limit=limit,
-        )
-        batches = map_in_order(
-            mix,
-            _in_batches(loaded),
-            workers=workers,
-            pool=pool,
-            weight=lambda batch: sum(_bytes(example) for _, example in batch[1]),
-            limit=limit,
-        )
-        done: dict[int, _R | DataError] = {}
-        turns = iter(indices)
-        turn = next(turns, None)
-        for batch in batches:
-            done.update(batch)
-            while turn in done:
-                yield done.pop(turn)
-                turn = next(turns, None)
-
-
-def _bytes(example: Example | DataError) -> int:
-    return 0 if isinstance(example, DataError) else example.image.nbytes
-
-
-def _mix(
-    job: Job, bucket: Bucket | None, loaded: list[_Loaded]
-) -> list[Mixed | DataError]:
-    """Mixes a batch, and lets go of the originals."""
-    examples = [example for _, example in loaded]
-    loaded.clear()
-    if bucket is None:
-        return [example for example in examples if isinstance(example, DataError)]
-    return job.mix_batch([e for e in examples if isinstance(e, Example)], bucket)
-
-
-def _in_batches(loaded: Iterable[_Loaded]) -> Iterator[_Batch]:
-    """Yields images that share a bucket together, and failures on their own.
-
-    An image waits for others until its batch is full, or too many wait.
-    """
-    buckets = Buckets()
-    # Buckets are in the order of the images that have waited longest.
-    waiting: dict[Bucket, list[_Loaded]] = {}
-    pixels = 0
-    for index, example in loaded:
-        if isinstance(example, DataError):
-            yield None, [(index, example)]
-            continue
-        bucket = buckets.of(example.image.shape, example.image.dtype)
-        batch = waiting.setdefault(bucket, [])
-        batch.append((index, example))
-        del example
-        pixels += bucket.pixels
-        if len(batch) < bucket.images and pixels > _WAITING_PIXELS:
-            bucket = next(iter(waiting))
-        elif len(batch) < bucket.images:
-            continue
-        batch = waiting.pop(bucket)
-        pixels -= len(batch) * bucket.pixels
-        yield bucket, batch
+        loaded.append(example)
+        if isinstance(example, Example):
+            pixels += example.image.shape[0] * example.image.shape[1]
+            heaviest = max(heaviest, example.image.nbytes)
+        if pixels >= _PIXELS:
+            break
+    del example
+    results: list[Any] = list(loaded)
+    for places in _alike(loaded):
+        batch = [x for i in places if isinstance(x := loaded[i], Example)]
+        mixed = job.mix_batch(batch)
+        # Originals are not needed any more, and each mixed image only until it is done.
         del batch
-    yield from waiting.items()
+        for i in places:
+            loaded[i] = results[i] = None
+        for i in reversed(places):
+            results[i] = _finished(job, finish, indices[i], mixed.pop())
+    return Done(results, pixels, heaviest)
+
+
+def _alike(loaded: Sequence[Example | DataError | None]) -> list[list[int]]:
+    """Returns the places of images of one dtype and one number of channels."""
+    places = collections.defaultdict(list)
+    for i, example in enumerate(loaded):
+        if isinstance(example, Example):
+            image = example.image
+            places[image.dtype, image.shape[2:]].append(i)
+    return list(places.values())
+
+
+def _finished(
+    job: Job, finish: _Finish[_R], index: int, mixed: Mixed | DataError
+) -> _R | DataError:
+    if isinstance(mixed, DataError):
+        return mixed
+    try:
+        return finish(job.source.ids[index], mixed)
+    except WriteError:
+        raise
+    except DataError as error:
+        return error

@@ -2,13 +2,14 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import pathlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from vim_jax.data import manifest
 from vim_jax.data.encode import FORMATS, encode
@@ -24,6 +25,9 @@ from vim_jax.data.tfds_writer import TfdsWriter
 from vim_jax.data.writers import TEMPORARY_PREFIX, locked
 from vim_jax.keys import SecretKey
 from vim_jax.mixer import VisualMixer
+
+MANY = 256
+"""Images that are worth the seconds that processes take to start."""
 
 # No published image waits longer for the rest of its group.
 _SECONDS = 1.0
@@ -79,6 +83,7 @@ def publish(
     rename: bool = False,
     shard: Shard | None = None,
     workers: int | None = None,
+    in_processes: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Mixes all images of a source into a folder, with a manifest.
@@ -95,7 +100,11 @@ def publish(
       shard: which part of the images to publish, of an image folder. Processes or
         machines with one key publish the parts into one folder, or into several that
         are put together afterwards; then `merge` joins their manifests.
-      workers: number of threads; by default one more than there are cores.
+      workers: how many images to work on at the same time; by default one a core.
+      in_processes: whether processes do so if there are many images, instead of
+        threads: they take a few seconds to start, and then scale with the cores. The
+        source must be picklable then, and a script that asks for it needs an
+        ``if __name__ == "__main__":``.
       progress: called with the number of images done and of all images.
 
     Guarantees:
@@ -134,8 +143,8 @@ def publish(
     suffix = "" if fmt == "tfds" else f".{fmt}"
     job = Job(source, mixer, key, rename, suffix, shard)
     if fmt == "tfds":
-        return _publish_tfds(job, dst, workers, progress)
-    return _publish_folder(job, dst, fmt, shard, workers, progress)
+        return _publish_tfds(job, dst, workers, in_processes, progress)
+    return _publish_folder(job, dst, fmt, shard, workers, in_processes, progress)
 
 
 def _publish_folder(
@@ -144,6 +153,7 @@ def _publish_folder(
     fmt: str,
     shard: Shard | None,
     workers: int | None,
+    in_processes: bool,
     progress: Progress | None,
 ) -> Report:
     header = job.header(fmt)
@@ -153,13 +163,6 @@ def _publish_folder(
         )
         pending = [i for name, i in job.indices.items() if name not in writer.done]
         tick = _ticker(progress, report.found, report.found + len(pending))
-
-        def finish(index: int, mixed: Mixed) -> tuple[Staged, str | None]:
-            try:
-                data = encode(mixed.image, fmt)
-            except DataError as error:
-                raise DataError(f"{job.source.ids[index]}: {error}") from None
-            return writer.stage(mixed.record, data), mixed.note
 
         group: dict[str, tuple[Staged, str | None]] = {}
 
@@ -172,19 +175,44 @@ def _publish_folder(
             return time.monotonic() + _SECONDS
 
         due = time.monotonic() + _SECONDS
-        results = mixed_in_order(job, pending, finish, workers=workers)
+        results = mixed_in_order(
+            job,
+            pending,
+            functools.partial(_encoded, fmt),
+            workers=workers,
+            in_processes=in_processes and len(pending) >= MANY,
+        )
         with contextlib.closing(results):
             for index, result in zip(pending, results, strict=True):
                 id = job.source.ids[index]
-                if isinstance(result, DataError):
-                    _enter(report, id, None, result)
+                try:
+                    if isinstance(result, DataError):
+                        raise result
+                    group[id] = writer.stage(result.record, result.data), result.note
+                except WriteError:
+                    raise
+                except DataError as error:
+                    _enter(report, id, None, error)
                     tick()
-                else:
-                    group[id] = result
                 if len(group) == GROUP or time.monotonic() >= due:
                     due = publish_group()
             publish_group()
     return report
+
+
+class _Encoded(NamedTuple):
+    """A mixed image as it is written: its record, its file, what decoding changed."""
+
+    record: dict[str, Any]
+    data: bytes
+    note: str | None
+
+
+def _encoded(fmt: str, id: str, mixed: Mixed) -> _Encoded:
+    try:
+        return _Encoded(mixed.record, encode(mixed.image, fmt), mixed.note)
+    except DataError as error:
+        raise DataError(f"{id}: {error}") from None
 
 
 def _enter(
@@ -212,7 +240,11 @@ def _ticker(progress: Progress | None, done: int, total: int) -> Callable[[], No
 
 
 def _publish_tfds(
-    job: Job, dst: pathlib.Path, workers: int | None, progress: Progress | None
+    job: Job,
+    dst: pathlib.Path,
+    workers: int | None,
+    in_processes: bool,
+    progress: Progress | None,
 ) -> Report:
     _remove_dead_sets(dst.parent)
     report = Report(dst / manifest.NAME, failures=dict(job.failures))
@@ -227,7 +259,11 @@ def _publish_tfds(
         pending = list(job.indices.values())
         tick = _ticker(progress, 0, len(pending))
         results = mixed_in_order(
-            job, pending, lambda index, mixed: mixed, workers=workers
+            job,
+            pending,
+            _unchanged,
+            workers=workers,
+            in_processes=in_processes and len(pending) >= MANY,
         )
         stack.enter_context(contextlib.closing(results))
         for index, result in zip(pending, results, strict=True):
@@ -247,6 +283,10 @@ def _publish_tfds(
         if not report.mixed:
             raise _NothingError
     return report
+
+
+def _unchanged(id: str, mixed: Mixed) -> Mixed:
+    return mixed
 
 
 class _NothingError(Exception):

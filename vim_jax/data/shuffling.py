@@ -21,7 +21,7 @@ from vim_jax.regions import sizes_in
 from vim_jax.rounds import rounds_of
 from vim_jax.words import BYTES, moving_planes, starts_of, turn_words
 
-_BATCH_PIXELS = 1 << 19
+_BATCH_PIXELS = 1 << 21
 _CHUNK = 1 << 18  # Bytes that are exchanged at a time: they and coins fit caches.
 
 # Threads that shuffle at the same time: with more, they would wait for Python's lock

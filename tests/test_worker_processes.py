@@ -1,0 +1,111 @@
+"""Publishing with processes: the same bytes, and nothing left of them."""
+
+import os
+import pathlib
+import pickle
+import signal
+import time
+
+import numpy as np
+import pytest
+from folders import photograph, photographs, save, tree
+from test_processes import MIX, finish, many, secrets_of, start, wait_for
+
+from vim_jax import SecretKey, VisualMixer
+from vim_jax.data import DataError, Example, LazySource, folder, publish
+from vim_jax.data.job import Job
+
+KEY = SecretKey(bytes(range(32)))
+MIXER = VisualMixer(region_size=5)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Has few images published by processes, too."""
+    monkeypatch.setattr("vim_jax.data.publish.MANY", 1)
+
+
+@pytest.mark.parametrize("fmt", ["png", "tfds"])
+def test_the_same_bytes_as_with_threads(fmt, tmp_path, always):
+    photographs(tmp_path / "src", 20)
+    save(tmp_path / "src/cats/odd.png", photograph(sides=(7, 33)))
+    (tmp_path / "src/dogs/broken.png").write_bytes(b"no image")
+    reports = [
+        publish.publish(
+            folder(tmp_path / "src"),
+            tmp_path / name,
+            MIXER,
+            KEY,
+            fmt=fmt,
+            workers=2,
+            in_processes=name == "processes",
+        )
+        for name in ("threads", "processes")
+    ]
+    assert reports[0].mixed == reports[1].mixed == 21
+    assert list(reports[1].failures) == ["dogs/broken.png"]
+    assert reports[0].failures == reports[1].failures
+    assert tree(tmp_path / "threads") == tree(tmp_path / "processes")
+
+
+def _die(index: int) -> Example:
+    if index == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Example(str(index), np.zeros((8, 8), np.uint8), None, "L", None, None)
+
+
+def test_a_killed_worker_ends_the_job_in_one_sentence(tmp_path, always):
+    source = LazySource([str(i) for i in range(5)], _die)
+    with pytest.raises(DataError, match=r"worker process was killed.*fewer workers"):
+        publish.publish(
+            source, tmp_path / "dst", MIXER, KEY, workers=2, in_processes=True
+        )
+    left = [path.name for path in (tmp_path / "dst").rglob(".vim-jax-tmp-*")]
+    assert not left
+
+
+def test_a_job_travels_without_its_key():
+    source = LazySource(["a"], _die)
+    content = pickle.dumps(Job(source, MIXER, KEY, False, ".png"))
+    assert bytes(range(32)) not in content
+
+
+def children(pid):
+    """The processes that a process has started, and those that these have."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *children(child)]
+    return found
+
+
+def running(pids):
+    states = [pathlib.Path(f"/proc/{pid}/stat") for pid in pids]
+    return [x for x in states if x.exists() and ") Z " not in x.read_text()]
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc").exists(), reason="there is no /proc")
+def test_killed_its_workers_end_and_another_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    many(tmp_path, 400)
+    SecretKey.generate().save("my.key")
+    process = start(*MIX, "--workers", "2")
+    wait_for(process, 3)
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    for pid in workers:
+        for name in ("cmdline", "environ"):
+            shown = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+            assert not any(secret in shown for secret in secrets_of("my.key"))
+    process.kill()
+    process.communicate(timeout=60)  # They hold its pipes, too.
+    assert process.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while running(workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running(workers)
+    assert finish(start(*MIX))[0] == 0
+    assert finish(start("mix", "src", "whole", *MIX[3:], "--workers", "1"))[0] == 0
+    assert tree(tmp_path / "dst") == tree(tmp_path / "whole")

@@ -1,0 +1,76 @@
+"""Processes that work on a job.
+
+Python's lock lets one thread of a process compute at a time, but for long steps; so
+processes are what scales with cores. They get their images' numbers through a pipe, and
+give back results through another: they never write to a disk, so whatever becomes of
+the process that started them, nothing else can be in its output.
+"""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import jax
+
+from vim_jax.data.job import Job
+from vim_jax.data.parallel import MemoryShare, memory
+from vim_jax.keys import SecretKey, secret_of
+
+_R = TypeVar("_R")
+
+_job: Job | None = None  # Of this process, once it is a worker.
+
+
+@contextlib.contextmanager
+def pool(job: Job, workers: int) -> Iterator[concurrent.futures.Executor]:
+    """Yields so many processes that `work`; at the end, none is left.
+
+    Args:
+      job: what they work on; picklable but for its key, which reaches them through a
+        pipe.
+      workers: how many.
+    """
+    # Neither "fork", which copies the locks of other threads, nor what it inherits.
+    context = multiprocessing.get_context("spawn")
+    executor = concurrent.futures.ProcessPoolExecutor(
+        workers,
+        context,
+        initializer=_start,
+        initargs=(job, secret_of(job.key), memory() // 2 // workers, context.Lock()),
+    )
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(job: Job, secret: bytes, share: int, alone: Any) -> None:
+    """Makes this process a worker."""
+    global _job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The first process deals with it.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # An accelerator is for one process; the results are the same.
+    jax.config.update("jax_platforms", "cpu")
+    job.equip(SecretKey(bytes(secret)), MemoryShare(share, alone))
+    _job = job
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the first one has ended, however it did."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def work(
+    function: Callable[[Job, Any, Sequence[int]], _R], finish: Any, some: Sequence[int]
+) -> _R:
+    """Calls a function with this worker's job."""
+    assert _job is not None
+    return function(_job, finish, some)
