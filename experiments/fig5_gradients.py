@@ -6,15 +6,17 @@
 The slides' Fig. 5, with numbers. While a network learns, the cosine between the
 gradients of successive steps: the lower, the more they oscillate. And at a few moments,
 the noise that shuffling alone adds to the gradient of one batch: the same images are
-mixed anew sixteen times, and the variance of the gradient is divided by the square of
-its mean (0: mixing changes nothing; 1: as much noise as signal).
+mixed anew sixteen times, and the variance of the gradient is divided by its mean square
+(0: shuffling changes nothing; 1: the gradient is nothing but its noise).
 
 "published once": each image is mixed before training; "fresh": anew at every step.
-`cpu` takes an hour and a half on one core. Expect cosines near 0 for all, lower ones
-for mixed images, and more noise from shuffling the larger the regions.
+The file given by `--json` is written after each network: start the command again and
+it goes on. `cpu` takes half an hour on one core. Expect cosines near 0 for all, lower
+ones for mixed images, and more noise from shuffling the larger the regions.
 """
 
 import dataclasses
+import json
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
@@ -28,7 +30,7 @@ import tyro
 from flax import nnx
 from rich.progress import track
 
-from experiments.record import write
+from experiments.record import kept, made_by, write
 from experiments.training_runs import SETTINGS, Run, images_of, mixed_part
 from vim_jax import VisualMixer
 from vim_jax.models import create_model
@@ -46,7 +48,8 @@ class Trace(NamedTuple):
     Attributes:
       cosines: between the gradients of successive steps.
       losses: of the steps.
-      noise: of shuffling, at a few moments; empty without anything to shuffle by.
+      noise: of shuffling, in [0, 1], at a few moments; empty without anything to
+        shuffle by.
     """
 
     cosines: list[float]
@@ -118,7 +121,8 @@ def trace(
         mean = found.mean(0)
         spread = ((found - mean[None]) ** 2).sum() / (_REMIXES - 1)
         # The mean of few has some of the noise, too.
-        return spread / jnp.maximum((mean**2).sum() - spread / _REMIXES, 1e-30)
+        signal = jnp.maximum((mean**2).sum() - spread / _REMIXES, 0)
+        return spread / jnp.maximum(spread + signal, 1e-30)
 
     key = jax.random.key(config.seed)
     order = np.random.default_rng(config.seed)
@@ -176,7 +180,7 @@ PRESETS: Mapping[Name, Preset] = {
     "smoke": Preset(
         "embedded:digits", 100, {"resnet8": {"widths": (4, 8)}}, ("size 2",), 8, 20
     ),
-    "cpu": Preset("cifar10", 10_000, _MODELS, _SETTINGS, 600, 64),
+    "cpu": Preset("cifar10", 10_000, _MODELS, _SETTINGS, 300, 64),
     "gpu": Preset(
         "cifar10",
         50_000,
@@ -189,12 +193,15 @@ PRESETS: Mapping[Name, Preset] = {
 }
 
 
-def run(preset: Name, data_dir: str | None) -> list[dict[str, Any]]:
+def run(
+    preset: Name, data_dir: str | None, path: pathlib.Path | None = None
+) -> list[dict[str, Any]]:
     """Returns cosines, losses and noise of each network and way, as plain data.
 
     Args:
       preset: see `PRESETS`.
       data_dir: where the TFDS data sets lie.
+      path: of the results file; None keeps no results.
     """
     chosen = PRESETS[preset]
     source = Run(data=chosen.data, images=chosen.images, test_images=1, model="")
@@ -204,7 +211,7 @@ def run(preset: Name, data_dir: str | None) -> list[dict[str, Any]]:
         for setting in chosen.settings
         for way in ("published once", "fresh")
     ]
-    rows = []
+    rows = kept(path)
     for model, options in chosen.models.items():
         config = TrainConfig(
             model=model,
@@ -213,6 +220,18 @@ def run(preset: Name, data_dir: str | None) -> list[dict[str, Any]]:
             batch_size=chosen.batch_size,
         )
         for setting, way in track(ways, description=model):
+            identity = {
+                "data": chosen.data,
+                "images": len(plain),
+                "model": model,
+                "options": json.loads(json.dumps(options)),
+                "setting": setting,
+                "way": way,
+                "steps": chosen.steps,
+                "batch_size": chosen.batch_size,
+            }
+            if any(identity.items() <= row.items() for row in rows):
+                continue
             start = time.perf_counter()
             images = plain
             mixer = None if setting is None else SETTINGS[setting]
@@ -228,22 +247,23 @@ def run(preset: Name, data_dir: str | None) -> list[dict[str, Any]]:
             )
             rows.append(
                 {
-                    "data": chosen.data,
-                    "images": len(images),
-                    "model": model,
-                    "options": dict(options),
-                    "setting": setting,
-                    "way": way,
-                    "steps": chosen.steps,
-                    "batch_size": chosen.batch_size,
+                    **identity,
                     "cosine": float(np.mean(found.cosines)),
                     "cosine_deviation": float(np.std(found.cosines)),
                     "cosines": _smoothed(found.cosines),
                     "losses": _smoothed(found.losses),
                     "noise": found.noise,
                     "seconds": round(time.perf_counter() - start, 1),
+                    **made_by(),
                 }
             )
+            if path is not None:
+                write(
+                    path,
+                    f"experiments.fig5_gradients --preset {preset}",
+                    sum(row["seconds"] for row in rows),
+                    rows,
+                )
     return rows
 
 
@@ -263,19 +283,14 @@ def main(
     Args:
       preset: what to train.
       data_dir: where the TFDS data sets lie.
-      json_out: write the results here.
+      json_out: the results; those that it holds already are not measured again.
     """
-    rows = run(preset, data_dir)
-    for row in rows:
+    for row in run(preset, data_dir, json_out):
         noise = ", ".join(f"{x:.2f}" for x in row["noise"])
         print(
             f"{row['model']}, {row['setting'] or ''} {row['way']}: "
             f"cosine {row['cosine']:+.3f}, noise of shuffling {noise or 'none'}"
         )
-    if json_out is not None:
-        seconds = sum(row["seconds"] for row in rows)
-        command = f"experiments.fig5_gradients --preset {preset}"
-        write(json_out, command, seconds, rows)
 
 
 if __name__ == "__main__":

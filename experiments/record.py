@@ -39,6 +39,17 @@ def write(
     write_atomically(path, _text(record))
 
 
+def kept(path: pathlib.Path | None) -> list[dict[str, Any]]:
+    """Returns the rows of a results file that was begun; none if there is no such."""
+    return json.loads(path.read_text())["rows"] if path and path.exists() else []
+
+
+def made_by() -> dict[str, Any]:
+    """Returns with what a row was measured, for files that several runs write to."""
+    made = provenance("")
+    return {key: made[key] for key in ("commit", "device", "cores")}
+
+
 def read(name: str) -> dict[str, Any] | None:
     """Returns committed results, or None if there are none of this name."""
     path = RESULTS / f"{name}.json"

@@ -18,12 +18,11 @@ import numpy as np
 from PIL import Image
 
 import vim_jax
-from experiments.record import write
+from experiments.record import kept, made_by, write
 from vim_jax import VisualMixer
 from vim_jax.data.arrays import LabelledImages, train_test_arrays
 from vim_jax.data.errors import DataError
 from vim_jax.data.shards import Shard
-from vim_jax.report.provenance import provenance
 from vim_jax.training import History, TrainConfig, evaluate, train
 
 _T = TypeVar("_T")
@@ -120,7 +119,7 @@ def finish(
       data_dir: where the TFDS data sets lie.
       rows: those there are already; by default those of the results file.
     """
-    rows = _kept(path) if rows is None else rows
+    rows = kept(path) if rows is None else rows
     for run in runs:
         if any(_identity(run).items() <= row.items() for row in rows):
             continue
@@ -129,10 +128,6 @@ def finish(
         if path is not None:
             write(path, command, sum(row["seconds"] for row in rows), rows)
     return rows
-
-
-def _kept(path: pathlib.Path | None) -> list[dict[str, Any]]:
-    return json.loads(path.read_text())["rows"] if path and path.exists() else []
 
 
 def _identity(run: Run) -> dict[str, Any]:
@@ -168,11 +163,10 @@ def row_of(run: Run, data_dir: str | None) -> dict[str, Any]:
         row |= {"accuracies": [0.0] * run.config.epochs, "diverged": str(error)}
     else:
         row |= _learnt(run, history, test_sets)
-    made = provenance("")
     return {
         **row,
         "seconds": round(time.perf_counter() - start, 1),
-        **{key: made[key] for key in ("commit", "device", "cores")},
+        **made_by(),
     }
 
 

@@ -18,6 +18,7 @@ from experiments import (
     training_runs,
 )
 from vim_jax.models import list_models
+from vim_jax.training import TrainConfig
 
 
 @pytest.fixture(autouse=True)
@@ -160,12 +161,35 @@ def test_throughput_smokes():
 
 
 @pytest.mark.slow
-def test_gradients_smoke():
-    plain, once, fresh = fig5_gradients.run("smoke", None)
+def test_gradients_smoke_and_go_on(tmp_path):
+    path = tmp_path / "results.json"
+    rows = fig5_gradients.run("smoke", None, path)
+    plain, once, fresh = rows
     assert (plain["noise"], len(once["noise"]), len(fresh["noise"])) == ([], 4, 4)
-    for found in (plain, once, fresh):
+    for found in rows:
         assert -1 <= found["cosine"] <= 1
-    assert min(once["noise"] + fresh["noise"]) > 0
+    assert all(0 < x <= 1 for x in once["noise"] + fresh["noise"])
+    assert json.loads(path.read_text())["rows"] == rows
+    assert fig5_gradients.run("smoke", None, path) == rows  # With the same seconds.
+
+
+@pytest.mark.slow
+def test_shuffling_is_no_noise_where_it_changes_nothing():
+    config = TrainConfig(
+        model="resnet8", model_options={"widths": (4,)}, batch_size=16, optimizer="sgd",
+        learning_rate=1e-9,
+    )  # fmt: skip
+    labels = np.arange(16) % 2
+    flat = np.full((16, 8, 8, 1), 100, np.uint8) + labels[:, None, None, None]
+    flat = flat.astype(np.uint8)
+    mixer = training_runs.SETTINGS["size 4"]
+    still = fig5_gradients.trace(config, flat, labels, 4, noise_of=mixer)
+    assert max(still.noise) == pytest.approx(0, abs=1e-5)
+    # Each batch has all images, and the network hardly changes.
+    assert min(still.cosines) > 0.99
+    rough = np.random.default_rng(0).integers(0, 256, flat.shape, np.uint8)
+    moved = fig5_gradients.trace(config, rough, labels, 4, noise_of=mixer)
+    assert min(moved.noise) > 0.01
 
 
 def test_figures_of_vfe_smoke():
