@@ -15,7 +15,6 @@ from typing import Any, Literal, TypeVar
 
 import jax
 import numpy as np
-from PIL import Image
 
 import vim_jax
 from experiments.record import kept, made_by, write
@@ -45,7 +44,8 @@ class Run:
       images: how many training images, at most.
       test_images: how many test images, at most.
       validation_images: how many training images, after those, to choose settings by.
-      side: images are resized to so many pixels; None leaves them as they are.
+      side: images are cropped and resized to so many pixels; None leaves them as they
+        are.
       model: name of the model.
       options: of the model.
       setting: one of `SETTINGS`; None for plain images.
@@ -204,7 +204,7 @@ def images_of(run: Run, data_dir: str | None) -> dict[str, LabelledImages]:
 @functools.lru_cache(maxsize=2)
 def _images_of(name, images, test_images, validation_images, side, data_dir):
     limit = max(images + validation_images, test_images)
-    data = train_test_arrays(name, data_dir=data_dir, limit=limit)
+    data = train_test_arrays(name, data_dir=data_dir, limit=limit, side=side)
     parts = {
         "train": (data.train, slice(images)),
         "test": (data.test, slice(test_images)),
@@ -213,7 +213,7 @@ def _images_of(name, images, test_images, validation_images, side, data_dir):
         held_back = slice(images, images + validation_images)
         parts["validation"] = (data.train, held_back)
     return {
-        part: LabelledImages(_resized(source.images[rows], side), source.labels[rows])
+        part: LabelledImages(source.images[rows].astype(np.uint8), source.labels[rows])
         for part, (source, rows) in parts.items()
     }
 
@@ -221,19 +221,6 @@ def _images_of(name, images, test_images, validation_images, side, data_dir):
 @functools.cache
 def _native_side(name: str, data_dir: str | None) -> int:
     return train_test_arrays(name, data_dir=data_dir, limit=1).train.images.shape[1]
-
-
-def _resized(images: np.ndarray, side: int | None) -> np.ndarray:
-    images = images.astype(np.uint8)
-    if side is None or images.shape[1:3] == (side, side):
-        return images
-
-    def resized(image):
-        picture = Image.fromarray(image.squeeze())
-        picture = picture.resize((side, side), Image.Resampling.BILINEAR)
-        return np.asarray(picture).reshape(side, side, -1)
-
-    return np.stack([resized(image) for image in images])
 
 
 def _mixed(

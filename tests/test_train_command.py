@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from folders import save
 
 from vim_jax import VisualMixer, training
 from vim_jax.cli import main
@@ -23,6 +24,29 @@ def _run(*arguments: object) -> int:
 TINY = ["--model", "vit_tiny_patch4", "--patch-size", 2, "--model-option", "dim=16"]
 TINY += ["--model-option", "depth=1", "--model-option", "heads=2"]
 DIGITS = ["--data", "embedded:digits", "--limit", 400, "--batch-size", 40, *TINY]
+
+
+def test_a_model_that_does_not_fit_is_refused_before_mixing(capsys, monkeypatch):
+    monkeypatch.setattr("vim_jax.cli.train._prepared", lambda *_: 1 / 0)
+    arguments = [*DIGITS, "--region-size", 2]
+    assert _run(*arguments, "--model-option", "colour=1") == 2
+    assert "has no option 'colour': its options are" in _one_line(capsys)
+    assert _run(*arguments, "--patch-size", 3) == 2
+    assert "patch_size" in _one_line(capsys).replace("-", "_")
+
+
+def _one_line(capsys) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+def test_photographs_of_any_sizes_are_brought_to_one(tmp_path):
+    for i in range(10):
+        image = np.full((9 + i, 20 - i, 3), 25 * i, np.uint8)
+        save(tmp_path / f"photos/{'ab'[i % 2]}/{i}.png", image)
+    arguments = ["--data", tmp_path / "photos", "--side", 8, "--batch-size", 8]
+    arguments += ["--epochs", 1, "--out", tmp_path / "run", *TINY]
+    assert _run(*arguments) == 0
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from folders import put, sentence
+from folders import put, save, sentence
 
 from vim_jax.data import (
     DataError,
@@ -74,6 +74,23 @@ def test_train_test_of_a_folder(tmp_path):
     assert (len(train.images), len(test.images), names) == (8, 2, ("a", "b"))
     assert test.labels.tolist() == [0, 1]
     assert test.images[:, 0, 0, 0].tolist() == [4, 4]
+
+
+def test_train_test_of_one_size(tmp_path):
+    for i, size in enumerate([(40, 20), (20, 40), (30, 30), (20, 20), (42, 20)]):
+        wide = np.zeros((size[1], size[0], 3), np.uint8)
+        top, left = (max(0, (side - min(size)) // 2) for side in size[::-1])
+        middle = np.arange(min(size), dtype=np.uint8) * 4
+        wide[top : top + min(size), left : left + min(size)] = middle[:, None, None]
+        save(tmp_path / f"a/{i}.png", wide)
+    train, test, _ = train_test_arrays(tmp_path, side=10)
+    assert train.images.shape == (4, 10, 10, 3)
+    assert test.images.shape == (1, 10, 10, 3)
+    for image in train.images:
+        # The square in the middle has rows of 0, 4, 8, ...; its edges see beyond it.
+        inner = image[1:-1, 1:-1].astype(int)
+        assert (np.diff(inner, axis=0) > 4).all()
+        assert (inner == inner[:, :1, :1]).all()
 
 
 def test_train_test_refuses(tmp_path):

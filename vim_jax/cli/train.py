@@ -14,6 +14,7 @@ from vim_jax.mixer import VisualMixer
 
 if TYPE_CHECKING:
     from vim_jax.data.arrays import TrainTest
+    from vim_jax.training import TrainConfig
     from vim_jax.training.image_sets import ImageSet
 
 
@@ -147,6 +148,14 @@ def train(
         int | None,
         tyro.conf.arg(help="Use the first N images of each part.", metavar="N"),
     ] = None,
+    side: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="Crop images to the square in their middle, and resize it to N x N "
+            "pixels, before they are mixed.",
+            metavar="N",
+        ),
+    ] = None,
     data_dir: options.DataDir = None,
 ) -> int:
     """Train a network on plain or mixed images, and test it on both.
@@ -208,7 +217,10 @@ def train(
         name = pathlib.Path(data).name.replace(":", "-")
         out = pathlib.Path("runs", f"{name}-{model}")
     with progress("reading") as show:
-        sets = train_test_arrays(data, data_dir=data_dir, limit=limit, progress=show)
+        sets = train_test_arrays(
+            data, data_dir=data_dir, limit=limit, side=side, progress=show
+        )
+    _check_model(config, sets)
     train_set, test_sets = _prepared(sets, mixer, seed, fresh, mixed_already)
     try:
         history = training.train(
@@ -260,6 +272,20 @@ def _check(
     for name, given in {**known, "--eval-remixes": eval_remixes}.items():
         if given and (mixer is None or mixer.region_size is None):
             raise ValueError(f"{name} needs to know the regions: give --region-size")
+
+
+def _check_model(config: "TrainConfig", sets: "TrainTest") -> None:
+    """Raises ValueError if the model does not fit, before hours of mixing."""
+    from vim_jax.models import model_config
+
+    _, height, width, channels = sets.train.images.shape
+    model_config(
+        config.model,
+        num_classes=len(sets.label_names),
+        image_size=(height, width),
+        channels=channels,
+        **config.model_options,
+    )
 
 
 def _model_option(text: str) -> tuple[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from vim_jax.data.errors import DataError
 from vim_jax.data.example import Example, LazySource
@@ -43,6 +44,7 @@ def train_test_arrays(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     limit: int | None = None,
+    side: int | None = None,
     progress: _Progress | None = None,
 ) -> TrainTest:
     """Read the training and the test images of a labelled set into memory.
@@ -52,10 +54,13 @@ def train_test_arrays(
     every fifth image in the set's order is a test image, the same ones each time.
 
     Args:
-      spec: the set; see `open_source`. All images must have one size and mode.
+      spec: the set; see `open_source`. All images must have one mode and, without
+        `side`, one size.
       data_dir: where the TFDS data sets lie.
       limit: the largest number of images, at least 1, of each of the two parts; the
         first ones are taken.
+      side: crops each image to the square in its middle, and resizes that to so many
+        pixels a side (bilinear, averaged over what becomes one pixel).
       progress: called after each image with the number of images read so far and
         the number of images to read at most.
 
@@ -68,6 +73,8 @@ def train_test_arrays(
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}: give at least 1, or None for all images")
+    if side is not None and side < 1:
+        raise DataError(f"side is {side}: give at least 1, or None to leave the sizes")
     splits: tuple[str, ...] = ()
     name = os.fspath(spec)
     if is_prepared_folder(name) or not (
@@ -80,17 +87,21 @@ def train_test_arrays(
             open_source(name, split=split, data_dir=data_dir)
             for split in ("train", tests[0])
         ]
-        return _by_splits(name, sources, limit, progress)
+        return _by_splits(name, sources, limit, side, progress)
     split = "train" if "train" in splits else None
     source = open_source(name, split=split, data_dir=data_dir)
-    return _by_count(name, source, limit, progress)
+    return _by_count(name, source, limit, side, progress)
 
 
 def _by_splits(
-    name: str, sources: list[LazySource], limit: int | None, progress: _Progress | None
+    name: str,
+    sources: list[LazySource],
+    limit: int | None,
+    side: int | None,
+    progress: _Progress | None,
 ) -> TrainTest:
     counts = [min(len(source), limit or len(source)) for source in sources]
-    parts = [_Part(name, count) for count in counts]
+    parts = [_Part(name, count, side) for count in counts]
     done = 0
     for source, part, count in zip(sources, parts, counts, strict=True):
         for index in range(count):
@@ -102,10 +113,14 @@ def _by_splits(
 
 
 def _by_count(
-    name: str, source: LazySource, limit: int | None, progress: _Progress | None
+    name: str,
+    source: LazySource,
+    limit: int | None,
+    side: int | None,
+    progress: _Progress | None,
 ) -> TrainTest:
     capacity = min(len(source), limit or len(source))
-    train, test = _Part(name, capacity), _Part(name, capacity)
+    train, test = (_Part(name, capacity, side) for _ in range(2))
     seen: collections.Counter[int | None] = collections.Counter()
     for index in range(len(source)):
         example = source[index]
@@ -134,17 +149,28 @@ def _result(
     return TrainTest(train.result(), test.result(), names)
 
 
+def _square(image: np.ndarray, side: int) -> np.ndarray:
+    if image.shape[:2] == (side, side):
+        return image
+    picture = ImageOps.fit(
+        Image.fromarray(image), (side, side), Image.Resampling.BILINEAR
+    )
+    return np.asarray(picture)
+
+
 class _Part:
     """Arrays of a known capacity that fill up one example at a time."""
 
-    def __init__(self, name: str, capacity: int) -> None:
+    def __init__(self, name: str, capacity: int, side: int | None) -> None:
         self.count = 0
         self.labels = np.full(capacity, -1, np.int32)
         self._images: np.ndarray | None = None
-        self._name = name
+        self._name, self._side = name, side
 
     def add(self, example: Example) -> None:
         image = example.image
+        if self._side is not None:
+            image = _square(image, self._side)
         image = image.reshape(*image.shape[:2], -1)
         if example.label is None:
             raise DataError(
@@ -159,7 +185,8 @@ class _Part:
             raise DataError(
                 f"image {example.id!r} of {self._name} has shape {image.shape} and "
                 f"type {image.dtype}, but the first has {expected[0]} and "
-                f"{expected[1]}: bring all images to one size and mode"
+                f"{expected[1]}: bring all images to one size (which `side` does) "
+                "and mode"
             )
         self._images[self.count] = image
         self.labels[self.count] = example.label

@@ -15,6 +15,7 @@ from vim_jax.models.mobilenet_v3 import MobileNetV3 as MobileNetV3
 from vim_jax.models.mobilenet_v3 import MobileNetV3Config as MobileNetV3Config
 from vim_jax.models.registry import create_model as create_model
 from vim_jax.models.registry import list_models as list_models
+from vim_jax.models.registry import model_config as model_config
 from vim_jax.models.resnet import ResNet as ResNet
 from vim_jax.models.resnet import ResNetConfig as ResNetConfig
 from vim_jax.models.shufflenet_v2 import ShuffleNetV2 as ShuffleNetV2

@@ -119,11 +119,44 @@ def create_model(
       >>> model(jnp.zeros((5, 8, 8, 3))).shape
       (5, 10)
     """
+    config = model_config(
+        name,
+        num_classes=num_classes,
+        image_size=image_size,
+        channels=channels,
+        **options,
+    )
+    model_class, _, _ = _MODELS[name]
+    return model_class(config, rngs=rngs)
+
+
+def model_config(
+    name: str,
+    *,
+    num_classes: int,
+    image_size: int | tuple[int, int],
+    channels: int = 3,
+    **options: Any,
+) -> Any:
+    """Return the config of the model that `create_model` would create.
+
+    It takes no time, so it tells beforehand whether a model fits.
+
+    Args:
+      name: See `create_model`, as for the others.
+      num_classes: Number of logits.
+      image_size: Height and width of the images in pixels; one number if square.
+      channels: Channels of the images.
+      **options: Any other field of the config.
+
+    Raises:
+      ValueError: If the name or an option is unknown, or a value does not fit.
+    """
     if name not in _MODELS:
         raise ValueError(
             f"There is no model {name!r}: use one of {', '.join(list_models())}."
         )
-    model_class, config_class, fixed = _MODELS[name]
+    _, config_class, fixed = _MODELS[name]
     fields = [field.name for field in dataclasses.fields(config_class)]
     known = [field for field in fields if field not in _GIVEN]
     for option in options:
@@ -131,10 +164,9 @@ def create_model(
             raise ValueError(
                 f"{name} has no option {option!r}: its options are {', '.join(known)}."
             )
-    config = config_class(
+    return config_class(
         num_classes=num_classes,
         image_size=(image_size,) * 2 if isinstance(image_size, int) else image_size,
         channels=channels,
         **{**fixed, **options},
     )
-    return model_class(config, rngs=rngs)
