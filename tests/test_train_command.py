@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from flax import nnx
 from folders import save
 
 from vim_jax import VisualMixer, training
 from vim_jax.cli import main
 from vim_jax.cli.train import _prepared
 from vim_jax.data.arrays import LabelledImages, TrainTest
+from vim_jax.models import create_model
 
 pytestmark = pytest.mark.usefixtures("kept_programs")
 
@@ -39,11 +41,56 @@ def _one_line(capsys) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.slow
-def test_photographs_of_any_sizes_are_brought_to_one(tmp_path):
+def test_starts_from_weights_of_a_file(tmp_path, capsys, monkeypatch):
+    numpy = pytest.importorskip("safetensors.numpy")
+    _photographs(tmp_path / "photos")
+    shape = dict(num_classes=7, image_size=8)
+    model = create_model("resnet8", rngs=nnx.Rngs(5), widths=(4, 8), **shape)
+    random = np.random.default_rng(0)
+    state = {
+        tensor.name: random.uniform(0.5, 1, tensor.shape).astype(np.float32)
+        for tensor in model.torch_tensors()
+    }
+    given = []
+
+    def train(config, *_, model, **__):
+        given.append((config, model))
+        raise ValueError("enough: stop")
+
+    monkeypatch.setattr("vim_jax.training.train", train)
+    arguments = ["--data", tmp_path / "photos", "--side", 8, "--model", "resnet8"]
+    arguments += ["--model-option", "widths=[4,8]", "--out", tmp_path / "run"]
+    numpy.save_file(state, tmp_path / "weights")
+    short = {name: x for name, x in state.items() if name != "conv1.weight"}
+    numpy.save_file(short, tmp_path / "short")
+    (tmp_path / "broken").write_bytes(b"no weights")
+    for name, words in [
+        ("weights", "enough: stop"),
+        ("short", "conv1.weight"),
+        ("broken", "is no whole safetensors file"),
+        ("missing", "missing is no file that can be read"),
+    ]:
+        assert _run(*arguments, "--weights", tmp_path / name) == 2
+        assert words in _one_line(capsys)
+    ((config, model),) = given
+    assert config.model_options["normalize"] == "imagenet"
+    tensors = {tensor.name: tensor for tensor in model.torch_tensors()}
+    np.testing.assert_array_equal(
+        tensors["conv1.weight"].variable[...],
+        tensors["conv1.weight"].convert(state["conv1.weight"]),
+    )
+    assert model.head.kernel.shape[-1] == 2  # Classes, not the 7 of the weights.
+
+
+def _photographs(folder):
     for i in range(10):
         image = np.full((9 + i, 20 - i, 3), 25 * i, np.uint8)
-        save(tmp_path / f"photos/{'ab'[i % 2]}/{i}.png", image)
+        save(folder / f"{'ab'[i % 2]}/{i}.png", image)
+
+
+@pytest.mark.slow
+def test_photographs_of_any_sizes_are_brought_to_one(tmp_path):
+    _photographs(tmp_path / "photos")
     arguments = ["--data", tmp_path / "photos", "--side", 8, "--batch-size", 8]
     arguments += ["--epochs", 1, "--out", tmp_path / "run", *TINY]
     assert _run(*arguments) == 0

@@ -13,6 +13,8 @@ from vim_jax.cli.console import out as console
 from vim_jax.mixer import VisualMixer
 
 if TYPE_CHECKING:
+    from flax import nnx
+
     from vim_jax.data.arrays import TrainTest
     from vim_jax.training import TrainConfig
     from vim_jax.training.image_sets import ImageSet
@@ -59,6 +61,14 @@ def train(
             help="How a ViT reads a patch: linear, in order; or sorted, so that "
             "shuffling inside it changes nothing.",
             metavar="NAME",
+        ),
+    ] = None,
+    weights: Annotated[
+        pathlib.Path | None,
+        tyro.conf.arg(
+            help="Start from a safetensors file with the state dict of torchvision's "
+            "model of this name; the last layer starts anew.",
+            metavar="FILE",
         ),
     ] = None,
     level: options.Level = None,
@@ -193,9 +203,12 @@ def train(
         grid = mixer.region_size if mixer and not fresh else 1
         crop_multiple = grid if isinstance(grid, int) else 1
     patch = {"patch_size": patch_size, "patch_encoder": patch_encoder}
+    # What torchvision's weights expect of images.
+    usual = {} if weights is None else {"normalize": "imagenet"}
     config = training.TrainConfig(
         model=model,
-        model_options={k: v for k, v in patch.items() if v is not None}
+        model_options=usual
+        | {k: v for k, v in patch.items() if v is not None}
         | dict(map(_model_option, model_option)),
         optimizer=optimizer,
         learning_rate=learning_rate,
@@ -220,11 +233,16 @@ def train(
         sets = train_test_arrays(
             data, data_dir=data_dir, limit=limit, side=side, progress=show
         )
-    _check_model(config, sets)
+    initial = _initial_model(config, sets, weights)
     train_set, test_sets = _prepared(sets, mixer, seed, fresh, mixed_already)
     try:
         history = training.train(
-            config, train_set, test_sets, out=out, write_tensorboard=tensorboard
+            config,
+            train_set,
+            test_sets,
+            out=out,
+            write_tensorboard=tensorboard,
+            model=initial,
         )
     except SystemExit:
         complain("stopped: run the same command again to go on")
@@ -274,18 +292,31 @@ def _check(
             raise ValueError(f"{name} needs to know the regions: give --region-size")
 
 
-def _check_model(config: "TrainConfig", sets: "TrainTest") -> None:
-    """Raises ValueError if the model does not fit, before hours of mixing."""
-    from vim_jax.models import model_config
+def _initial_model(
+    config: "TrainConfig", sets: "TrainTest", weights: pathlib.Path | None
+) -> "nnx.Module | None":
+    """Returns the model to start from, or None to start from fresh parameters.
+
+    Raises:
+      ValueError: if the model or the weights do not fit, before hours of mixing.
+    """
+    from flax import nnx
+
+    from vim_jax.models import create_model, load_torch, model_config
 
     _, height, width, channels = sets.train.images.shape
-    model_config(
-        config.model,
-        num_classes=len(sets.label_names),
-        image_size=(height, width),
-        channels=channels,
+    options = {
+        "num_classes": len(sets.label_names),
+        "image_size": (height, width),
+        "channels": channels,
         **config.model_options,
-    )
+    }
+    model_config(config.model, **options)
+    if weights is None:
+        return None
+    model = create_model(config.model, **options, rngs=nnx.Rngs(config.seed))
+    load_torch(model, weights, head=False)
+    return model
 
 
 def _model_option(text: str) -> tuple[str, Any]:

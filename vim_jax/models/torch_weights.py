@@ -63,8 +63,9 @@ def load_torch(
 
     Raises:
       ValueError: If tensors are missing, surplus or of another shape: the message
-        names all of them.
-      ImportError: If the file needs the package safetensors and it is not installed.
+        names all of them. If the file cannot be read, or is no safetensors file.
+      ModuleNotFoundError: If the package safetensors, which a file needs, is not
+        installed.
 
     Examples:
       >>> import numpy as np
@@ -193,13 +194,24 @@ def _check(tensors: list[TorchTensor], given: Mapping[str, Any]) -> None:
 
 def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
+        from safetensors import SafetensorError  # pyright: ignore
         from safetensors.numpy import load_file  # pyright: ignore
     except ImportError as error:
-        raise ImportError(
+        raise ModuleNotFoundError(
             "Reading a safetensors file needs the package safetensors: "
             "pip install 'vim-jax[safetensors]'."
         ) from error
-    return load_file(path)
+    try:
+        return load_file(path)
+    except OSError:
+        raise ValueError(
+            f"weights {os.fspath(path)} is no file that can be read: check the path."
+        ) from None
+    except SafetensorError as error:
+        raise ValueError(
+            f"weights {os.fspath(path)} is no whole safetensors file ({error}): save a "
+            "state dict with safetensors.torch.save_file."
+        ) from None
 
 
 def _to_numpy(tensor: Any) -> np.ndarray:
