@@ -28,8 +28,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def start(*arguments, **options):
+    return start_python("-m", "vim_jax", *arguments, **options)
+
+
+def start_python(*arguments, **options):
     return subprocess.Popen(
-        [sys.executable, "-m", "vim_jax", *arguments],
+        [sys.executable, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,10 +9,26 @@ import time
 import numpy as np
 import pytest
 from folders import photograph, photographs, save, tree
-from test_processes import MIX, finish, many, secrets_of, start, wait_for
+from test_processes import (
+    MIX,
+    finish,
+    many,
+    secrets_of,
+    start,
+    start_python,
+    wait_for,
+)
 
 from vim_jax import SecretKey, VisualMixer
-from vim_jax.data import DataError, Example, LazySource, folder, publish
+from vim_jax.data import (
+    DataError,
+    Example,
+    LazySource,
+    folder,
+    pipeline,
+    processes,
+    publish,
+)
 from vim_jax.data.job import Job
 
 KEY = SecretKey(bytes(range(32)))
@@ -21,15 +37,28 @@ MIXER = VisualMixer(region_size=5)
 pytestmark = pytest.mark.slow
 
 
+# Has processes take over after the first few images.
+SOON = {"_TRIAL": -1, "_WORTH": -1, "_FIRST": 2, "_MOST": 2}
+
+
 @pytest.fixture
-def always(monkeypatch):
-    """Has few images published by processes, too."""
-    monkeypatch.setattr("vim_jax.data.publish.MANY", 1)
+def pools(monkeypatch):
+    """The numbers of processes of all pools that take over, which they do soon."""
+    for name, value in SOON.items():
+        monkeypatch.setattr(pipeline, name, value)
+    found, pool = [], processes.pool
+
+    def counted(job, workers):
+        found.append(workers)
+        return pool(job, workers)
+
+    monkeypatch.setattr(processes, "pool", counted)
+    return found
 
 
 @pytest.mark.parametrize("fmt", ["png", "tfds"])
-def test_the_same_bytes_as_with_threads(fmt, tmp_path, always):
-    photographs(tmp_path / "src", 20)
+def test_the_same_bytes_as_with_threads(fmt, tmp_path, pools):
+    photographs(tmp_path / "src", 40)
     save(tmp_path / "src/cats/odd.png", photograph(sides=(7, 33)))
     (tmp_path / "src/dogs/broken.png").write_bytes(b"no image")
     reports = [
@@ -44,20 +73,21 @@ def test_the_same_bytes_as_with_threads(fmt, tmp_path, always):
         )
         for name in ("threads", "processes")
     ]
-    assert reports[0].mixed == reports[1].mixed == 21
+    assert reports[0].mixed == reports[1].mixed == 41
+    assert pools == [2]
     assert list(reports[1].failures) == ["dogs/broken.png"]
     assert reports[0].failures == reports[1].failures
     assert tree(tmp_path / "threads") == tree(tmp_path / "processes")
 
 
 def _die(index: int) -> Example:
-    if index == 3:
+    if index == 40:
         os.kill(os.getpid(), signal.SIGKILL)
     return Example(str(index), np.zeros((8, 8), np.uint8), None, "L", None, None)
 
 
-def test_a_killed_worker_ends_the_job_in_one_sentence(tmp_path, always):
-    source = LazySource([str(i) for i in range(5)], _die)
+def test_a_killed_worker_ends_the_job_in_one_sentence(tmp_path, pools):
+    source = LazySource([str(i) for i in range(50)], _die)
     with pytest.raises(DataError, match=r"worker process was killed.*fewer workers"):
         publish.publish(
             source, tmp_path / "dst", MIXER, KEY, workers=2, in_processes=True
@@ -91,8 +121,14 @@ def test_killed_its_workers_end_and_another_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     many(tmp_path, 400)
     SecretKey.generate().save("my.key")
-    process = start(*MIX, "--workers", "2")
-    wait_for(process, 3)
+    program = f"""
+from vim_jax.cli import main
+from vim_jax.data import pipeline
+vars(pipeline).update({SOON})
+main({[*MIX, "--workers", "2"]})
+"""
+    process = start_python("-c", program)
+    wait_for(process, 30)
     workers = children(process.pid)
     assert len(workers) >= 2
     for pid in workers:

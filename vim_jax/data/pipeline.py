@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import contextlib
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple, TypeVar
@@ -25,6 +26,11 @@ _FIRST, _MOST = 8, 512  # Images, before their size is known, and ever.
 _AHEAD = 3
 
 
+# Processes take seconds to start, and more to compile what plans images to a level. So
+# they take over when, after so many seconds, threads would take so many more.
+_TRIAL, _WORTH = 5.0, 60.0
+
+
 class Done(NamedTuple):
     """What a worker did.
 
@@ -37,6 +43,10 @@ class Done(NamedTuple):
     results: list[Any]
     pixels: int
     heaviest: int
+
+
+_Submit = Callable[[Sequence[int]], concurrent.futures.Future[Done]]
+"""Has some images mixed."""
 
 
 def mixed_in_order(
@@ -59,8 +69,8 @@ def mixed_in_order(
         workers; what it returns is kept until the image's turn. A DataError becomes
         that of the image, any other exception ends the job.
       workers: how many; by default one a core.
-      in_processes: whether they are processes. Then source, `finish` and what it
-        returns must be picklable.
+      in_processes: whether processes take over from threads if there is work left for
+        minutes. Then source, `finish` and what it returns must be picklable.
 
     Raises:
       DataError: if a process dies.
@@ -70,7 +80,9 @@ def mixed_in_order(
     todo = collections.deque(indices)
     under_way: collections.deque[tuple[Sequence[int], Any]] = collections.deque()
     each, most, heaviest = _FIRST, workers, 0
-    with _submitting(job, finish, workers, in_processes) as submit:
+    finished, start = 0, 0.0
+    with contextlib.ExitStack() as stack:
+        submit = stack.enter_context(_threads(job, finish, workers))
         while todo or under_way:
             while todo and len(under_way) < most:
                 part = [todo.popleft() for _ in range(min(each, len(todo)))]
@@ -90,21 +102,28 @@ def mixed_in_order(
             most = max(1, min(_AHEAD * workers, limit // max(1, heaviest)))
             rest = [part[i : i + each] for i in range(count, len(part), each)]
             under_way.extendleft(reversed([(part, submit(part)) for part in rest]))
+            if not finished:
+                start = time.monotonic()  # Programs are compiled, files cached.
+            elif in_processes and workers > 1:
+                spent = time.monotonic() - start
+                if spent > _TRIAL and len(todo) * spent / finished > _WORTH:
+                    in_processes = False
+                    submit = stack.enter_context(_processes(job, finish, workers))
+            finished += count
             while done.results:
                 yield done.results.pop(0)
 
 
 @contextlib.contextmanager
-def _submitting(
-    job: Job, finish: _Finish[Any], workers: int, in_processes: bool
-) -> Iterator[Callable[[Sequence[int]], concurrent.futures.Future[Done]]]:
-    """Yields a function that has some images mixed."""
-    if in_processes:
-        with processes.pool(job, workers) as pool:
-            yield lambda some: pool.submit(processes.work, mix_some, finish, some)
-    else:
-        with threads(workers) as pool:
-            yield lambda some: pool.submit(mix_some, job, finish, some)
+def _threads(job: Job, finish: _Finish[Any], workers: int) -> Iterator[_Submit]:
+    with threads(workers) as pool:
+        yield lambda some: pool.submit(mix_some, job, finish, some)
+
+
+@contextlib.contextmanager
+def _processes(job: Job, finish: _Finish[Any], workers: int) -> Iterator[_Submit]:
+    with processes.pool(job, workers) as pool:
+        yield lambda some: pool.submit(processes.work, mix_some, finish, some)
 
 
 def mix_some(job: Job, finish: _Finish[Any], indices: Sequence[int]) -> Done:

@@ -26,9 +26,6 @@ from vim_jax.data.writers import TEMPORARY_PREFIX, locked
 from vim_jax.keys import SecretKey
 from vim_jax.mixer import VisualMixer
 
-MANY = 256
-"""Images that are worth the seconds that processes take to start."""
-
 # No published image waits longer for the rest of its group.
 _SECONDS = 1.0
 
@@ -101,9 +98,9 @@ def publish(
         machines with one key publish the parts into one folder, or into several that
         are put together afterwards; then `merge` joins their manifests.
       workers: how many images to work on at the same time; by default one a core.
-      in_processes: whether processes do so if there are many images, instead of
-        threads: they take a few seconds to start, and then scale with the cores. The
-        source must be picklable then, and a script that asks for it needs an
+      in_processes: whether processes take over from threads if there is work left for
+        minutes: they take a while to start, and then scale with the cores. The source
+        must be picklable then, and a script that asks for it needs an
         ``if __name__ == "__main__":``.
       progress: called with the number of images done and of all images.
 
@@ -180,7 +177,7 @@ def _publish_folder(
             pending,
             functools.partial(_encoded, fmt),
             workers=workers,
-            in_processes=in_processes and len(pending) >= MANY,
+            in_processes=in_processes,
         )
         with contextlib.closing(results):
             for index, result in zip(pending, results, strict=True):
@@ -263,7 +260,7 @@ def _publish_tfds(
             pending,
             _unchanged,
             workers=workers,
-            in_processes=in_processes and len(pending) >= MANY,
+            in_processes=in_processes,
         )
         stack.enter_context(contextlib.closing(results))
         for index, result in zip(pending, results, strict=True):
