@@ -34,10 +34,30 @@ def test_every_setting_that_is_trained_is_one():
 
 def test_rows_are_replaced_by_those_measured_again():
     old = {"commit": "old", "rows": [{"data": "a", "setting": x} for x in ("b", "c")]}
-    kept, new = attacks._replaced(old, [{"data": "a", "setting": "c", "x": 1}])
+    again = [{"data": "a", "setting": "c", "x": 1}]
+    kept, new = attacks._replaced(old, again, "it was wrong")
     assert kept == {"data": "a", "setting": "b", "commit": "old"}
     assert new["x"] == 1
     assert new["commit"] != "old"
+    assert new["measured_again"] == "it was wrong"
+
+
+def test_nothing_is_replaced_without_a_reason(tmp_path):
+    with pytest.raises(SystemExit, match="why"):
+        attacks.main(json_out=tmp_path / "a.json", data=("mnist",))
+
+
+def test_a_part_trains_no_more_than_the_whole(monkeypatch):
+    """Networks are trained on the first data set alone, whichever are attacked."""
+    trained = []
+    monkeypatch.setattr(attacks, "_cases", lambda *_: [("size 4", None)])
+    monkeypatch.setattr(
+        attacks, "_audited", lambda _, train, **__: trained.append(train) or {}
+    )
+    rows = attacks.run("cpu", None, None, ("size 4",), ("mnist",))
+    assert [row["data"] for row in rows] == ["mnist"]
+    attacks.run("cpu", None, None, ("size 4",))
+    assert trained == [False, True, False, False]
 
 
 def test_results_say_how_they_were_made(tmp_path):
