@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import metric_validity
+from experiments import distortions, metric_validity
 from experiments.page import IMAGES, ROOT, Section, replace_sections, table
 from experiments.record import read
 
@@ -197,7 +197,7 @@ def validity_table(results: Mapping[str, Any]) -> str:
         )
         line.append(f"{row['rho']:+.2f}")
     measured = len(results["rows"])
-    wanted = sum(len(ways) for ways in metric_validity.WAYS.values())
+    wanted = sum(len(ways) for ways in distortions.WAYS.values())
     words = f"{measured} of {wanted} ways have been measured."
     if measured < wanted:
         words += " What takes the others is left out."

@@ -1,8 +1,10 @@
 """The experiments run."""
 
 import json
+import math
 
 import jax
+import numpy as np
 import pytest
 
 from experiments import attacks, gan_samples, metric_validity, record, training_runs
@@ -107,6 +109,22 @@ def test_metric_validity_smokes(tmp_path):
     assert unchanged["level"] == 0
     assert all(row["best_ssim"] < 1 for row in changed)
     assert metric_validity.run("smoke", None, path) == rows
+    # Metrics that are right already are left alone, those that are not are put right.
+    smoke = metric_validity.PRESETS["smoke"]
+    assert metric_validity.with_metrics_again(rows, smoke, None) == rows
+    wrong = [unchanged, {**changed[0], "arrangement_bits": 1.0}, changed[1]]
+    mended = metric_validity.with_metrics_again(wrong, smoke, None)
+    assert mended[1].pop("computed_again")["metrics"] == ["arrangement_bits"]
+    assert mended == rows
+
+
+@pytest.mark.parametrize("channels", ["independent", "joint", "mixed"])
+def test_bits_of_arrangement_are_of_what_moves(channels):
+    image = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(1, 4, 4, 3)
+    plans = np.full((1, 4, 4), 4, np.int32)
+    found = metric_validity._metrics(image, image, plans, channels)["arrangement_bits"]
+    cells = 48 if channels == "mixed" else 16
+    assert found == pytest.approx(math.log2(math.factorial(cells)))
 
 
 def test_correlations_are_of_ranks():
@@ -128,6 +146,31 @@ def test_correlations_are_of_ranks():
     assert found["all ways", "vfe", "best_ssim"] == (-1, 4)
     assert found["all ways", "level", "best_ssim"] == (1, 4)
     assert found["shuffles", "arrangement_bits", "recognised"] == (1, 3)
+    # Noise has no arrangement: these would be the same three shuffles again.
+    assert ("all ways", "arrangement_bits", "best_ssim") not in found
+
+
+def test_intervals_of_correlations():
+    # By hand: z = 0.5493, its error sqrt(1.125 / 25).
+    low, high = metric_validity.interval(0.5, 28)
+    assert low == pytest.approx(math.tanh(0.549306 - 1.959964 * 0.2121320), abs=1e-6)
+    assert high == pytest.approx(math.tanh(0.549306 + 1.959964 * 0.2121320), abs=1e-6)
+    assert metric_validity.interval(-0.5, 28) == pytest.approx((-high, -low))
+    assert metric_validity.interval(0.9, 3) == (-1, 1)
+    assert metric_validity.interval(-1.0, 9) == (-1, -1)
+
+
+def test_intervals_of_correlations_hold_what_they_promise():
+    rng = np.random.default_rng(0)
+    pearson = -0.9
+    true = 6 / np.pi * np.arcsin(pearson / 2)  # Of Gaussian pairs.
+    drawn = rng.multivariate_normal([0, 0], [[1, pearson], [pearson, 1]], (600, 16))
+    held = 0
+    for x, y in drawn.transpose(0, 2, 1):
+        rho = np.corrcoef(x.argsort().argsort(), y.argsort().argsort())[0, 1]
+        low, high = metric_validity.interval(rho, 16)
+        held += low <= true <= high
+    assert 0.92 < held / 600 < 0.98
 
 
 @pytest.mark.slow
