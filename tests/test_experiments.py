@@ -109,13 +109,23 @@ def test_metric_validity_smokes(tmp_path):
     assert unchanged["level"] == 0
     assert all(row["best_ssim"] < 1 for row in changed)
     assert metric_validity.run("smoke", None, path) == rows
-    # Metrics that are right already are left alone, those that are not are put right.
+
+
+def test_bits_that_are_wrong_are_put_right_and_others_left_alone():
     smoke = metric_validity.PRESETS["smoke"]
-    assert metric_validity.with_metrics_again(rows, smoke, None) == rows
-    wrong = [unchanged, {**changed[0], "arrangement_bits": 1.0}, changed[1]]
-    mended = metric_validity.with_metrics_again(wrong, smoke, None)
-    assert mended[1].pop("computed_again")["metrics"] == ["arrangement_bits"]
-    assert mended == rows
+    image = metric_validity._data(smoke, None).test.images[: smoke.test]
+    bits = metric_validity._median_bits(
+        image.astype(np.uint8), np.full((smoke.test, 8, 8), 2, np.int32), "independent"
+    )
+    right = [
+        {"way": "size 2", "arrangement_bits": bits},
+        {"way": "noise 10", "arrangement_bits": None},
+    ]
+    assert metric_validity.with_bits_again(right, smoke, None) == right
+    wrong = [{**right[0], "arrangement_bits": 1.0}, right[1]]
+    mended = metric_validity.with_bits_again(wrong, smoke, None)
+    assert mended[0].pop("computed_again")["metrics"] == ["arrangement_bits"]
+    assert mended == right
 
 
 @pytest.mark.parametrize("channels", ["independent", "joint", "mixed"])
