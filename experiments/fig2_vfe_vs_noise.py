@@ -22,7 +22,7 @@ import tyro
 from rich.progress import track
 
 import vim_jax
-from experiments.metric_validity import Way, leave, noise
+from experiments.distortions import Way, leave, noise
 from experiments.record import write
 from vim_jax.attacks.mixing import mixed_by
 from vim_jax.attacks.similarity import ssim

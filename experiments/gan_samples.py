@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 from rich.progress import track
 
-from experiments.metric_validity import Way, leave, noise
+from experiments.distortions import Way, leave, noise
 from experiments.record import write
 from vim_jax import VisualMixer
 from vim_jax.attacks import gan_samples, intervals, recognition

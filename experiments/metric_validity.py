@@ -11,7 +11,9 @@ knows the way, but no key, gets (the best SSIM of looking, of a trained U-Net, a
 shuffles, of thumbnail and multiset assignment; the share right of a classifier trained
 on such images). A metric of privacy must fall or rise with these: Spearman's rank
 correlation, over all ways and over shuffles alone, says how nearly it does. A perfect
-metric has -1; one that says nothing, 0.
+metric has -1; one that says nothing, 0. With `--bits-again`, bits of arrangement
+alone are computed again, of the same images, in the results that there are: nothing is
+trained.
 
 `cpu` takes about a minute a way on a free core. Expect a strong correlation over
 shuffles of regions in place, and none or the wrong sign over all ways: noise, contrast
@@ -20,95 +22,30 @@ and brightness raise VFE and hide little.
 
 import dataclasses
 import json
+import math
 import pathlib
 import time
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
-import scipy.ndimage
 import scipy.stats
 import tyro
 from rich.progress import track
 
 import vim_jax
+from experiments.distortions import WAYS, Way
 from experiments.record import write
 from vim_jax import VisualMixer
+from vim_jax._types import Channels
 from vim_jax.attacks import inversion, multiset, recognition, thumbnail
 from vim_jax.attacks.features import features
 from vim_jax.attacks.mixing import mixed_by
 from vim_jax.attacks.similarity import flat, ssim
-from vim_jax.data.arrays import train_test_arrays
+from vim_jax.data.arrays import TrainTest, train_test_arrays
 from vim_jax.report.provenance import provenance
 
-Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-Way = VisualMixer | Change
-
-
-def noise(sigma: float) -> Change:
-    """Adds Gaussian noise, sigma in grey levels."""
-    return lambda x, rng: _bytes(x + rng.normal(0, sigma, x.shape))
-
-
-def blur(sigma: float) -> Change:
-    """Blurs with a Gaussian, sigma in pixels."""
-    return lambda x, _: _bytes(
-        scipy.ndimage.gaussian_filter(x.astype(float), (0, sigma, sigma, 0))
-    )
-
-
-def pixelate(size: int) -> Change:
-    """Replaces blocks by their means."""
-
-    def change(x, _):
-        n, h, w, c = x.shape
-        blocks = x.reshape(n, h // size, size, w // size, size, c).mean((2, 4))
-        return _bytes(blocks.repeat(size, 1).repeat(size, 2))
-
-    return change
-
-
-def brighten(factor: float) -> Change:
-    """Multiplies all values."""
-    return lambda x, _: _bytes(x * factor)
-
-
-def stretch(factor: float) -> Change:
-    """Multiplies what values differ from the middle grey."""
-    return lambda x, _: _bytes((x - 127.5) * factor + 127.5)
-
-
-def _bytes(x: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(x), 0, 255).astype(np.uint8)
-
-
-def leave(x: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    """Changes nothing."""
-    return x
-
-
-WAYS: Mapping[str, Mapping[str, Way]] = {
-    "none": {"unchanged": leave},
-    "shuffling": {
-        **{f"size {s}": VisualMixer(region_size=s) for s in (2, 3, 4, 6, 8, 16)},
-        "whole image": VisualMixer(region_size="entire"),
-        **{f"level {x}": VisualMixer(level=x, clip=True) for x in (0.3, 0.6, 0.9)},
-        **{
-            f"size 4, {how}": VisualMixer(region_size=4, channels=how)
-            for how in ("joint", "mixed")
-        },
-    },
-    "hierarchical shuffling": {
-        f"size {s}, scrambled": VisualMixer(region_size=s, scramble_regions=True)
-        for s in (2, 4, 8)
-    },
-    "noise": {f"noise {s}": noise(s) for s in (10, 25, 50, 100)},
-    "blur": {f"blur {s}": blur(s) for s in (1, 2, 4)},
-    "pixelation": {f"pixelate {s}": pixelate(s) for s in (2, 4, 8, 16)},
-    "brightness": {f"brightness x {f}": brighten(f) for f in (0.5, 1.5)},
-    "contrast": {f"contrast x {f}": stretch(f) for f in (0.25, 0.5, 2.0)},
-}
 METRICS = ("vfe", "level", "gearys_c", "arrangement_bits")
 OUTCOMES = ("best_ssim", "recognised")
 _SCOPES: Mapping[str, tuple[str, ...] | None] = {
@@ -117,6 +54,7 @@ _SCOPES: Mapping[str, tuple[str, ...] | None] = {
     "shuffles, regions in place": ("none", "shuffling"),
 }
 _SEED = 0
+_ENOUGH = 100  # Images whose bits are counted.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,29 +100,69 @@ def run(
         not measured again; None keeps no results.
     """
     chosen = PRESETS[preset]
-    limit = max(chosen.test, chosen.train)
-    data = train_test_arrays(chosen.data, data_dir=data_dir, limit=limit)
-    ways = [
-        (family, name, way)
-        for family, of_family in WAYS.items()
-        for name, way in of_family.items()
-        if not chosen.ways or name in chosen.ways
-    ]
+    data = _data(chosen, data_dir)
     rows = json.loads(path.read_text())["rows"] if path and path.exists() else []
     known = {row["way"] for row in rows}
-    for family, name, way in track(ways, description="ways"):
+    # Of the code that was loaded, before results are written beside it.
+    commit = provenance("")["commit"]
+    for family, name, way in track(_ways(chosen), description="ways"):
         if name in known:
             continue
         start = time.perf_counter()
         row = {"family": family, "way": name, **_measured(way, data, chosen)}
         seconds = round(time.perf_counter() - start, 1)
-        made = provenance("")
-        rows.append({**row, "seconds": seconds, "commit": made["commit"]})
+        rows.append({**row, "seconds": seconds, "commit": commit})
         if path is not None:
             total = sum(row["seconds"] for row in rows)
-            command = f"experiments.metric_validity --preset {preset}"
-            write(path, command, total, rows)
+            write(path, _command(preset), total, rows)
     return rows
+
+
+def _command(preset: Name) -> str:
+    return f"experiments.metric_validity --preset {preset}"
+
+
+def _data(preset: Preset, data_dir: str | None) -> TrainTest:
+    limit = max(preset.test, preset.train)
+    return train_test_arrays(preset.data, data_dir=data_dir, limit=limit)
+
+
+def _ways(preset: Preset) -> list[tuple[str, str, Way]]:
+    return [
+        (family, name, way)
+        for family, of_family in WAYS.items()
+        for name, way in of_family.items()
+        if not preset.ways or name in preset.ways
+    ]
+
+
+def with_bits_again(
+    rows: list[dict[str, Any]], preset: Preset, data_dir: str | None
+) -> list[dict[str, Any]]:
+    """Returns rows with their bits of arrangement computed again, of the same images.
+
+    Alone of the metrics, these do not depend on the draw of a shuffle. Rows in which
+    they changed say so, and with which commit.
+
+    Args:
+      rows: what `run` returned.
+      preset: that they were measured with.
+      data_dir: where the TFDS data sets lie.
+    """
+    originals = _data(preset, data_dir).test.images[: preset.test].astype(np.uint8)
+    ways = {name: way for _, name, way in _ways(preset)}
+    commit = provenance("")["commit"]
+    found = []
+    for row in track(rows, description="ways"):
+        way = ways[row["way"]]
+        if isinstance(way, VisualMixer):
+            mixed, plans = mixed_by(way, originals[:_ENOUGH], _SEED)
+            bits = _median_bits(mixed, plans, way.channels)
+            if not math.isclose(bits, row["arrangement_bits"], rel_tol=1e-9):
+                made = {"metrics": ["arrangement_bits"], "commit": commit}
+                row = {**row, "arrangement_bits": bits, "computed_again": made}
+        found.append(row)
+    return found
 
 
 def _measured(way: Way, data, preset: Preset) -> dict[str, Any]:
@@ -199,8 +177,8 @@ def _measured(way: Way, data, preset: Preset) -> dict[str, Any]:
         "as it is": changed,
         "learned inversion": inversion.pictures_of(network, inputs),
     }
+    channels = _channels(way)
     if plans is not None:
-        channels = way.channels if isinstance(way, VisualMixer) else "independent"
         pairs = list(zip(changed, plans, strict=True))
         pictures["thumbnail"] = [
             thumbnail.as_picture(thumbnail.enlarged(x, p, channels)) for x, p in pairs
@@ -215,12 +193,16 @@ def _measured(way: Way, data, preset: Preset) -> dict[str, Any]:
     )
     hits = recognition.probabilities(classifier, inputs).argmax(1) == wanted
     return {
-        **_metrics(originals, changed, plans),
+        **_metrics(originals, changed, plans, channels),
         "best_ssim": reached[best],
         "best_attack": best,
         "flat_ssim": float(ssim(flat(originals), originals).mean()),
         "recognised": float(hits.mean()),
     }
+
+
+def _channels(way: Way) -> Channels:
+    return way.channels if isinstance(way, VisualMixer) else "independent"
 
 
 def _changed(way: Way, images: np.ndarray, seed: int):
@@ -234,28 +216,58 @@ def _changed(way: Way, images: np.ndarray, seed: int):
     return changed, None, np.concatenate([inputs, inputs, inputs[..., :1] * 0], -1)
 
 
-def _metrics(originals, changed, plans) -> dict[str, float | None]:
+def _metrics(originals, changed, plans, channels: Channels) -> dict[str, float | None]:
     vfe, top = jax.jit(jax.vmap(vim_jax.vfe)), jax.jit(jax.vmap(vim_jax.max_vfe))
     before, after, most = (
         np.asarray(x) for x in (vfe(originals), vfe(changed), top(originals))
     )
     rough = np.asarray(jax.jit(jax.vmap(vim_jax.gearys_c))(changed))
-    bits = None
-    if plans is not None:
-        bits = float(
-            np.mean(
-                [
-                    np.median(vim_jax.arrangement_bits(x, vim_jax.RegionPlan(p)))
-                    for x, p in zip(changed[:100], plans[:100], strict=True)
-                ]
-            )
-        )
     return {
         "vfe": float(after.mean()),
         "level": float(((after - before) / np.maximum(most - before, 1e-6)).mean()),
         "gearys_c": float(np.nanmean(rough)),
-        "arrangement_bits": bits,
+        "arrangement_bits": None
+        if plans is None
+        else _median_bits(changed[:_ENOUGH], plans[:_ENOUGH], channels),
     }
+
+
+def _median_bits(images, plans, channels: Channels) -> float:
+    """Returns the mean over images of the median over their permutations."""
+    medians = [
+        np.median(vim_jax.arrangement_bits(x, vim_jax.RegionPlan(p), channels=channels))
+        for x, p in zip(images, plans, strict=True)
+    ]
+    return float(np.mean(medians))
+
+
+class Interval(NamedTuple):
+    """Both ends of a 95 % interval."""
+
+    low: float
+    high: float
+
+
+def interval(rho: float, ways: int) -> Interval:
+    """Returns the interval of Spearman's correlation, by Fisher's z.
+
+    With the variance of Bonett and Wright (Psychometrika 65, 2000), `(1 + rho^2 / 2) /
+    (n - 3)`, which ranks take instead of `1 / (n - 3)`. As if the ways had been drawn
+    from all ways there are, independently of each other: they were chosen, several of a
+    kind, so that it is too narrow, if anything. It says nothing of how `rho` would
+    differ for other images, networks or seeds.
+
+    Args:
+      rho: the correlation.
+      ways: how many it is of. Of three and fewer, nothing is known.
+    """
+    if ways <= 3:
+        return Interval(-1.0, 1.0)
+    if abs(rho) == 1:
+        return Interval(rho, rho)
+    half = 1.959964 * math.sqrt((1 + rho**2 / 2) / (ways - 3))
+    z = math.atanh(rho)
+    return Interval(math.tanh(z - half), math.tanh(z + half))
 
 
 def correlations(
@@ -283,19 +295,23 @@ def correlations(
             continue
         for metric in METRICS:
             known = [row for row in chosen if row[metric] is not None]
-            if len(known) < min(len(chosen), 3):
-                continue  # Not all ways have this metric.
+            here, there = ({row["family"] for row in x} for x in (known, chosen))
+            if there - here - {"none"} or not known:
+                continue  # It is of fewer ways than the scope says.
             for outcome in OUTCOMES:
                 x, y = ([row[name] for row in known] for name in (metric, outcome))
-                rho, p = np.asarray(scipy.stats.spearmanr(x, y))
+                rho, p = map(float, np.asarray(scipy.stats.spearmanr(x, y)))
+                low, high = interval(rho, len(known))
                 found.append(
                     {
                         "scope": scope,
                         "metric": metric,
                         "outcome": outcome,
                         "ways": len(known),
-                        "rho": round(float(rho), 3),
-                        "p": float(p),
+                        "rho": round(rho, 3),
+                        "low": round(low, 3),
+                        "high": round(high, 3),
+                        "p": p,
                     }
                 )
     return found
@@ -305,6 +321,7 @@ def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
     json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    bits_again: bool = False,
 ) -> None:
     """Correlate metrics of privacy with what attackers get.
 
@@ -312,7 +329,15 @@ def main(
       preset: how much to learn and to judge.
       data_dir: where the TFDS data sets lie.
       json_out: the results; ways that it holds already are not measured again.
+      bits_again: compute the bits of arrangement of these results again, no more.
     """
+    if bits_again:
+        if json_out is None:
+            raise SystemExit("Name the results whose bits are computed, by --json.")
+        old = json.loads(json_out.read_text())
+        rows = with_bits_again(old["rows"], PRESETS[preset], data_dir)
+        write(json_out, _command(preset), old["seconds"], rows)
+        return
     for row in correlations(run(preset, data_dir, json_out), complete=False):
         print(", ".join(f"{name} {value}" for name, value in row.items()))
 

@@ -50,24 +50,37 @@ def replace_sections(page: pathlib.Path, sections: Mapping[str, Section]) -> Non
 
 
 def made_by(results: Results) -> str:
-    """Returns how results were made, as a line."""
-    minutes = results["seconds"] / 60
-    commits = [row["commit"] for row in results["rows"] if "commit" in row]
-    commits = list(dict.fromkeys(commits)) or [results["commit"]]
-    seeds = {row.get("seed", results["seed"]) for row in results["rows"]}
-    shown = ", ".join(f"`{commit}`" for commit in commits)
-    return (
+    """Returns how results, or an audit, were made, as a line."""
+    rows = results.get("rows", [])
+    seconds = results["seconds"]
+    if isinstance(seconds, Mapping):  # Of each attack of an audit.
+        seconds = sum(seconds.values())
+    shown = ", ".join(f"`{commit}`" for commit in _all("commit", results))
+    seeds = sorted(_all("seed", results))
+    line = (
         f"*`{results['command']}`: commit {shown}, {_device(results)}, seed "
-        f"{' and '.join(map(str, sorted(seeds)))}, {minutes:.0f} minutes.*"
+        f"{' and '.join(map(str, seeds))}, {seconds / 60:.0f} minutes.*"
     )
+    uncommitted = [x["uncommitted"] for x in (results, *rows) if "uncommitted" in x]
+    return " ".join([line, *(f"*{x}*" for x in dict.fromkeys(uncommitted))])
+
+
+def _all(name: str, results: Results) -> list[Any]:
+    """Returns what rows say under a name; those that do not, as all of them."""
+    rows = results.get("rows", [])
+    if name == "commit":  # Of the last run alone, where rows have their own.
+        found = [row[name] for row in rows if name in row]
+    else:
+        found = [row.get(name, results[name]) for row in rows]
+    return list(dict.fromkeys(found)) or [results[name]]
 
 
 def _device(results: Results) -> str:
     device = results["device"].partition(",")[0]
     if device != "cpu":
         return device
-    cores = {row.get("cores", results["cores"]) for row in results["rows"]}
-    return f"{' or '.join(map(str, sorted(cores)))} core(s) of a CPU"
+    cores = sorted(_all("cores", results))
+    return f"{' or '.join(map(str, cores))} core(s) of a CPU"
 
 
 def table(heads, rows) -> str:

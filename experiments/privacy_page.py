@@ -1,16 +1,25 @@
 """The tables and plots of `docs/privacy.md`, made of committed results."""
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import metric_validity
+from experiments import audit_tables, distortions, metric_validity
+from experiments.frontier import frontier_table
 from experiments.page import IMAGES, ROOT, Section, replace_sections, table
+from experiments.privacy_plots import plot_frontiers, plot_validity
+from experiments.privacy_scores import (
+    MARKS,
+    NOT_TRIED,
+    best_picture,
+    conclusive,
+    control_of,
+    score_of,
+    with_interval,
+)
 from experiments.record import read
 
 PAGE = ROOT / "docs" / "privacy.md"
 _NAMES = {"cifar10": "CIFAR-10", "mnist": "MNIST", "imagenette/160px-v2": "Imagenette"}
-_MARKS = {"leaks": "**leaks**", "at chance": "at chance", "partial": "partial"}
 _METRICS = {
     "vfe": "VFE",
     "level": "level",
@@ -18,37 +27,6 @@ _METRICS = {
     "arrangement_bits": "bits of arrangement",
 }
 _OUTCOMES = {"best_ssim": "best SSIM", "recognised": "share recognised"}
-
-
-def pictures(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the SSIM of each attack that reconstructs images, where it works."""
-    return {
-        attack["name"]: attack
-        for attack in row["attacks"]
-        if attack["metric"] == "SSIM"
-        and "other kind" not in attack["name"]
-        and attack["verdict"] != "inconclusive"
-    }
-
-
-def best_picture(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the score of the attack that comes nearest to the originals."""
-    return max(pictures(row).values(), key=lambda attack: attack["score"])
-
-
-def _score(row, name: str, metric: str = "") -> dict[str, Any] | None:
-    for attack in row["attacks"]:
-        if attack["name"] == name and attack["metric"].startswith(metric):
-            return attack
-    return None
-
-
-def _with_interval(attack: Mapping[str, Any] | None, *, share: bool = False) -> str:
-    if attack is None:
-        return ""
-    numbers = [attack[name] for name in ("score", "low", "high")]
-    value, low, high = (f"{x:.0%}" if share else f"{x:.2f}" for x in numbers)
-    return f"{value} ({low.rstrip('%')} to {high})"
 
 
 def settings_table(results: Mapping[str, Any]) -> str:
@@ -63,9 +41,9 @@ def settings_table(results: Mapping[str, Any]) -> str:
             row["setting"],
             f"{row['suggested_by_vfe']:.2f}",
             *(
-                f"{attack['score']:.2f}" if attack else ""
+                f"{attack['score']:.2f}" if attack else NOT_TRIED
                 for attack in (
-                    _score(row, name, "SSIM")
+                    score_of(row, name, "SSIM")
                     for name in (
                         "as published",
                         "thumbnail",
@@ -74,15 +52,15 @@ def settings_table(results: Mapping[str, Any]) -> str:
                     )
                 )
             ),
-            _MARKS[best_picture(row)["verdict"]],
+            MARKS[best_picture(row)["verdict"]],
         )
         for row in rows
     ]
     blind = best_picture(rows[0])["chance"]
     return "\n\n".join(
         [
-            f"SSIM with the original, the mean of {rows[0]['images']} test images. A "
-            f"picture of one colour, each image's mean, has {blind:.2f}.",
+            f"SSIM with the original, the mean of {rows[0]['images']} test images. The "
+            f"best blind guess has {blind:.2f}.",
             table(heads, cells),
         ]
     )
@@ -95,7 +73,7 @@ def recognition_table(results: Mapping[str, Any]) -> str:
         "animal or vehicle, adapted",
     )  # fmt: skip
     cells = []
-    chosen = [row for row in results["rows"] if _score(row, "recognition, adapted")]
+    chosen = [row for row in results["rows"] if score_of(row, "recognition, adapted")]
     for row in chosen:
         asked = (
             ("recognition, plain-trained", "label"),
@@ -103,10 +81,10 @@ def recognition_table(results: Mapping[str, Any]) -> str:
             ("recognition, adapted", "label"),
             ("recognition, adapted", "animal or vehicle"),
         )
-        found = (_with_interval(_score(row, *x), share=True) for x in asked)
+        found = (with_interval(score_of(row, *x), ".0%") for x in asked)
         cells.append((row["setting"], *found))
     label, second = (
-        _score(chosen[0], "recognition, adapted", metric)
+        score_of(chosen[0], "recognition, adapted", metric)
         for metric in ("label", "animal or vehicle")
     )
     assert label is not None
@@ -138,11 +116,13 @@ def linkage_table(results: Mapping[str, Any]) -> str:
     cells = []
     for setting in settings:
         found = [
-            _score(by_place[name, setting], f"linkage by {way}", "rank-1")
+            score_of(by_place[name, setting], f"linkage by {way}", "rank-1")
             for name in names
             for way in ways
         ]
-        cells.append([setting] + [f"{x['score']:.0%}" if x else "" for x in found])
+        cells.append(
+            [setting] + [f"{x['score']:.0%}" if x else NOT_TRIED for x in found]
+        )
     return table(heads, cells)
 
 
@@ -158,30 +138,47 @@ def other_data_table(results: Mapping[str, Any]) -> str:
     for name in names:
         row = next(row for row in results["rows"] if row["data"] == name)
         blind = best_picture(row)["chance"]
-        heads += [f"{_NAMES[name]} (one colour: {blind:.2f})", "by"]
+        heads += [f"{_NAMES[name]} (blind guess: {blind:.2f})", "by", "see"]
     cells = []
     moving = [row["setting"] for row in results["rows"] if row["setting"] != "size 1"]
     for setting in dict.fromkeys(moving):
         line = [setting]
         for name in names:
             best = best_picture(by_place[name, setting])
-            line += [_with_interval(best), best["name"]]
+            line += [with_interval(best), best["name"], MARKS[best["verdict"]]]
         cells.append(line)
-    return table(heads, cells)
+    return "\n\n".join([table(heads, cells), *_measured_again(results)])
+
+
+def _measured_again(results: Mapping[str, Any]) -> list[str]:
+    """Returns which rows replace others, and why, as sentences."""
+    made = {
+        (row["data"], row["commit"], row["measured_again"]): None
+        for row in results["rows"]
+        if "measured_again" in row
+    }
+    return [
+        f"{_NAMES[data]} was attacked again, with commit `{commit}`: {why}."
+        for data, commit, why in made
+    ]
 
 
 def jigsaw_table(results: Mapping[str, Any]) -> str:
-    """Returns what the jigsaw solver made of scrambled regions of CIFAR-10."""
-    heads = ("setting", "regions in place", "chance", "neighbours joined", "chance")
+    """Returns what the jigsaw solver made of scrambled regions, where it works."""
+    heads = (
+        "setting", "regions in place", "chance", "neighbours joined", "chance",
+        "ordinary puzzle, neighbours joined, of what it takes",
+    )  # fmt: skip
     cells = []
     for row in results["rows"]:
-        place = _score(row, "jigsaw", "regions in place")
-        joined = _score(row, "jigsaw", "neighbouring regions")
+        place = score_of(row, "jigsaw", "regions in place")
+        joined = score_of(row, "jigsaw", "neighbouring regions")
         if place is None or joined is None:
             continue
-        found = [_with_interval(place), f"{place['chance']:.3f}"]
-        found += [_with_interval(joined), f"{joined['chance']:.3f}"]
-        cells.append((f"{_NAMES[row['data']]}, {row['setting']}", *found))
+        found = [conclusive(place), f"{place['chance']:.3f}"]
+        found += [conclusive(joined), f"{joined['chance']:.3f}"]
+        setting = f"{_NAMES[row['data']]}, {row['setting']}"
+        cells.append((setting, *found, control_of(joined)))
     return table(heads, cells)
 
 
@@ -195,13 +192,30 @@ def validity_table(results: Mapping[str, Any]) -> str:
             (row["scope"], row["metric"]),
             [row["scope"], str(row["ways"]), _METRICS[row["metric"]]],
         )
-        line.append(f"{row['rho']:+.2f}")
+        ends = f"{row['low']:+.2f} to {row['high']:+.2f}"
+        line.append(f"{row['rho']:+.2f} ({ends})")
     measured = len(results["rows"])
-    wanted = sum(len(ways) for ways in metric_validity.WAYS.values())
+    wanted = sum(len(ways) for ways in distortions.WAYS.values())
     words = f"{measured} of {wanted} ways have been measured."
     if measured < wanted:
         words += " What takes the others is left out."
-    return f"{words}\n\n{table(heads, list(cells.values()))}"
+    parts = [words, table(heads, list(cells.values()))]
+    return "\n\n".join([*parts, *_computed_again(results)])
+
+
+def _computed_again(results: Mapping[str, Any]) -> list[str]:
+    """Returns which metrics were put right later, as sentences."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for row in results["rows"]:
+        if "computed_again" in row:
+            made = row["computed_again"]
+            what = " and ".join(_METRICS[name] for name in made["metrics"])
+            ways.setdefault((what, made["commit"]), []).append(f"*{row['way']}*")
+    return [
+        f"Computed again, of the same images, with commit `{commit}`: {what} of "
+        f"{' and '.join(names)}."
+        for (what, commit), names in ways.items()
+    ]
 
 
 def gan_table(results: Mapping[str, Any]) -> str:
@@ -211,9 +225,9 @@ def gan_table(results: Mapping[str, Any]) -> str:
         (
             row["way"],
             *(
-                _with_interval(
+                with_interval(
                     {"score": x["value"], "low": x["low"], "high": x["high"]},
-                    share=True,
+                    ".0%",
                 )
                 for x in (row["known_again"], row["published_known"])
             ),
@@ -227,6 +241,11 @@ SECTIONS: Mapping[str, Section] = {
     "settings": Section("attacks_cpu", settings_table),
     "other data": Section("attacks_cpu", other_data_table),
     "recognition": Section("attacks_cpu", recognition_table),
+    "frontier": Section(
+        "attacks_cpu",
+        frontier_table,
+        "![Labels recognised, against the best reconstruction](images/frontier.png)",
+    ),
     "linkage": Section("attacks_cpu", linkage_table),
     "jigsaw": Section("attacks_cpu", jigsaw_table),
     "validity": Section(
@@ -235,81 +254,18 @@ SECTIONS: Mapping[str, Section] = {
         "![Level and Geary's C against the best reconstruction]"
         "(images/metric_validity.png)",
     ),
+    "pictures": Section("audit_full_cpu", audit_tables.pictures_table),
+    "keys": Section("audit_full_cpu", audit_tables.keys_table),
+    "membership": Section("audit_full_cpu", audit_tables.membership_table),
     "gan": Section("gan_samples_cpu", gan_table),
 }
-
-
-def plot_frontier(results: Mapping[str, Any], path: pathlib.Path) -> None:
-    """Draws use against leak: recognition of the label, and the best picture."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    rows = [row for row in results["rows"] if _score(row, "recognition, adapted")]
-    figure, axis = plt.subplots(figsize=(6.4, 4), layout="constrained")
-    for row in rows:
-        use, best = _score(row, "recognition, adapted", "label"), best_picture(row)
-        assert use is not None
-        axis.errorbar(
-            best["score"],
-            use["score"],
-            xerr=[[best["score"] - best["low"]], [best["high"] - best["score"]]],
-            yerr=[[use["score"] - use["low"]], [use["high"] - use["score"]]],
-            fmt="o",
-        )
-        axis.annotate(
-            row["setting"],
-            (best["score"], use["score"]),
-            textcoords="offset points",
-            xytext=(6, 6),
-        )
-    one = _score(rows[0], "recognition, adapted", "label")
-    assert one is not None
-    axis.axhline(one["control"]["score"], color="grey", linewidth=0.8)
-    axis.text(0.02, one["control"]["score"] + 0.01, "plain images", color="grey")
-    axis.axhline(one["chance"], color="grey", linewidth=0.8, linestyle=":")
-    axis.text(0.02, one["chance"] + 0.01, "chance", color="grey")
-    axis.set(xlim=(0, 1.1), ylim=(0, 1))
-    axis.set_xlabel("SSIM of the best reconstruction (what leaks)")
-    axis.set_ylabel("labels recognised (use)")
-    axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def plot_validity(results: Mapping[str, Any], path: pathlib.Path) -> None:
-    """Draws level and Geary's C against the best picture, by family."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
-        1, 2, figsize=(9, 3.6), sharey=True, layout="constrained"
-    )
-    families = list(dict.fromkeys(row["family"] for row in results["rows"]))
-    for axis, metric in zip(axes, ("level", "gearys_c"), strict=True):
-        for family in families:
-            points = [
-                (row[metric], row["best_ssim"])
-                for row in results["rows"]
-                if row["family"] == family
-            ]
-            axis.plot(*zip(*points, strict=True), "o", label=family, markersize=5)
-        axis.set_xlabel("level that VFE suggests" if metric == "level" else "Geary's C")
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("SSIM of the best reconstruction")
-    axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def write() -> None:
     """Writes the plots, and the sections into the page."""
     replace_sections(PAGE, SECTIONS)
     for file, plot, picture in (
-        ("attacks_cpu", plot_frontier, "frontier.png"),
+        ("attacks_cpu", plot_frontiers, "frontier.png"),
         ("metric_validity_cpu", plot_validity, "metric_validity.png"),
     ):
         if (results := read(file)) is not None:

@@ -1,8 +1,10 @@
 """The experiments run."""
 
 import json
+import math
 
 import jax
+import numpy as np
 import pytest
 
 from experiments import attacks, gan_samples, metric_validity, record, training_runs
@@ -34,10 +36,30 @@ def test_every_setting_that_is_trained_is_one():
 
 def test_rows_are_replaced_by_those_measured_again():
     old = {"commit": "old", "rows": [{"data": "a", "setting": x} for x in ("b", "c")]}
-    kept, new = attacks._replaced(old, [{"data": "a", "setting": "c", "x": 1}])
+    again = [{"data": "a", "setting": "c", "x": 1}]
+    kept, new = attacks._replaced(old, again, "it was wrong")
     assert kept == {"data": "a", "setting": "b", "commit": "old"}
     assert new["x"] == 1
     assert new["commit"] != "old"
+    assert new["measured_again"] == "it was wrong"
+
+
+def test_nothing_is_replaced_without_a_reason(tmp_path):
+    with pytest.raises(SystemExit, match="why"):
+        attacks.main(json_out=tmp_path / "a.json", data=("mnist",))
+
+
+def test_a_part_trains_no_more_than_the_whole(monkeypatch):
+    """Networks are trained on the first data set alone, whichever are attacked."""
+    trained = []
+    monkeypatch.setattr(attacks, "_cases", lambda *_: [("size 4", None)])
+    monkeypatch.setattr(
+        attacks, "_audited", lambda _, train, **__: trained.append(train) or {}
+    )
+    rows = attacks.run("cpu", None, None, ("size 4",), ("mnist",))
+    assert [row["data"] for row in rows] == ["mnist"]
+    attacks.run("cpu", None, None, ("size 4",))
+    assert trained == [False, True, False, False]
 
 
 def test_results_say_how_they_were_made(tmp_path):
@@ -89,6 +111,32 @@ def test_metric_validity_smokes(tmp_path):
     assert metric_validity.run("smoke", None, path) == rows
 
 
+def test_bits_that_are_wrong_are_put_right_and_others_left_alone():
+    smoke = metric_validity.PRESETS["smoke"]
+    image = metric_validity._data(smoke, None).test.images[: smoke.test]
+    bits = metric_validity._median_bits(
+        image.astype(np.uint8), np.full((smoke.test, 8, 8), 2, np.int32), "independent"
+    )
+    right = [
+        {"way": "size 2", "arrangement_bits": bits},
+        {"way": "noise 10", "arrangement_bits": None},
+    ]
+    assert metric_validity.with_bits_again(right, smoke, None) == right
+    wrong = [{**right[0], "arrangement_bits": 1.0}, right[1]]
+    mended = metric_validity.with_bits_again(wrong, smoke, None)
+    assert mended[0].pop("computed_again")["metrics"] == ["arrangement_bits"]
+    assert mended == right
+
+
+@pytest.mark.parametrize("channels", ["independent", "joint", "mixed"])
+def test_bits_of_arrangement_are_of_what_moves(channels):
+    image = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(1, 4, 4, 3)
+    plans = np.full((1, 4, 4), 4, np.int32)
+    found = metric_validity._metrics(image, image, plans, channels)["arrangement_bits"]
+    cells = 48 if channels == "mixed" else 16
+    assert found == pytest.approx(math.log2(math.factorial(cells)))
+
+
 def test_correlations_are_of_ranks():
     rows = [
         {
@@ -108,6 +156,31 @@ def test_correlations_are_of_ranks():
     assert found["all ways", "vfe", "best_ssim"] == (-1, 4)
     assert found["all ways", "level", "best_ssim"] == (1, 4)
     assert found["shuffles", "arrangement_bits", "recognised"] == (1, 3)
+    # Noise has no arrangement: these would be the same three shuffles again.
+    assert ("all ways", "arrangement_bits", "best_ssim") not in found
+
+
+def test_intervals_of_correlations():
+    # By hand: z = 0.5493, its error sqrt(1.125 / 25).
+    low, high = metric_validity.interval(0.5, 28)
+    assert low == pytest.approx(math.tanh(0.549306 - 1.959964 * 0.2121320), abs=1e-6)
+    assert high == pytest.approx(math.tanh(0.549306 + 1.959964 * 0.2121320), abs=1e-6)
+    assert metric_validity.interval(-0.5, 28) == pytest.approx((-high, -low))
+    assert metric_validity.interval(0.9, 3) == (-1, 1)
+    assert metric_validity.interval(-1.0, 9) == (-1, -1)
+
+
+def test_intervals_of_correlations_hold_what_they_promise():
+    rng = np.random.default_rng(0)
+    pearson = -0.9
+    true = 6 / np.pi * np.arcsin(pearson / 2)  # Of Gaussian pairs.
+    drawn = rng.multivariate_normal([0, 0], [[1, pearson], [pearson, 1]], (600, 16))
+    held = 0
+    for x, y in drawn.transpose(0, 2, 1):
+        rho = np.corrcoef(x.argsort().argsort(), y.argsort().argsort())[0, 1]
+        low, high = metric_validity.interval(rho, 16)
+        held += low <= true <= high
+    assert 0.92 < held / 600 < 0.98
 
 
 @pytest.mark.slow

@@ -137,6 +137,141 @@ def test_flat_is_the_best_guess_of_one_colour(seed):
         assert errors[guessed] == min(errors)
 
 
+# --- What blind guesses score ---------------------------------------------------------
+
+
+def strokes(count=24, seed=0):
+    """Bright strokes on black, as scanned digits are: mostly background."""
+    rng = np.random.default_rng(seed)
+    images = np.zeros((count, 28, 28, 1), np.uint8)
+    for image in images:
+        y, x = rng.integers(4, 18, 2)
+        image[y : y + 6, x : x + 2] = rng.integers(150, 256, (6, 2, 1))
+        image[y : y + 2, x : x + 6] = rng.integers(150, 256, (2, 6, 1))
+    return images
+
+
+def tiles():
+    """Pieces of the photographs, about as large as images of CIFAR-10."""
+    found = photographs().reshape(-1, 2, 24, 2, 24, 3).swapaxes(2, 3)
+    return found.reshape(-1, 24, 24, 3)
+
+
+def scores_of(pictures, originals, auxiliary=None):
+    return similarity.picture_scores(
+        pictures, originals, name="a", knowledge=(), control_case="b",
+        control_pictures=originals, control_ssim=0.99, auxiliary=auxiliary,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("auxiliary", [None, strokes(seed=1)])
+@pytest.mark.parametrize("guess", ["black", "mean colour", "another", "mean of others"])
+def test_in_dark_images_no_blind_picture_is_above_chance(guess, auxiliary):
+    originals = strokes()
+    pictures = {
+        "black": np.zeros_like(originals),
+        "mean colour": similarity.flat(originals),
+        "another": np.roll(originals, 1, axis=0),
+        "mean of others": [strokes(seed=1).mean(0).astype(np.uint8)] * len(originals),
+    }[guess]
+    similar, decibels = scores_of(pictures, originals, auxiliary)
+    assert similar.verdict == "at chance"
+    assert (
+        similar.chance > similarity.ssim(similarity.flat(originals), originals).mean()
+    )
+    if guess != "mean of others" or auxiliary is not None:
+        assert decibels.verdict == "at chance"
+
+
+def blotted(count=8):
+    """Dark noise with a white blot, so that white is the most frequent value."""
+    images = np.random.default_rng(0).integers(0, 8, (count, 28, 28, 1), np.uint8)
+    images[:, 4:14, 4:15] = 255
+    return images
+
+
+def test_a_black_picture_is_never_above_chance():
+    for originals in (strokes(), blotted(), tiles()):
+        for score in scores_of(np.zeros_like(originals), originals):
+            assert score.score <= score.chance
+            assert score.verdict == "at chance"
+
+
+@pytest.mark.parametrize(
+    ("originals", "guess"),
+    [
+        (blotted(), "black"),
+        (255 - strokes(), "its most frequent values"),
+        (tiles(), "its mean colour"),
+    ],
+)
+def test_the_best_blind_guess_depends_on_the_images(originals, guess):
+    name, chance = similarity.best_guess(similarity.ssim, originals)
+    assert name == guess
+    found = similarity.blind_guesses(originals)
+    means = [similarity.ssim(x, originals).mean() for x in found.values()]
+    assert chance.mean() == max(means) > sorted(means)[-2]
+
+
+def test_photographs_are_guessed_best_by_their_mean_colour():
+    originals, others = tiles()[::2], tiles()[1::2]
+    flat = similarity.flat(originals)
+    for auxiliary in (None, others):
+        scores = scores_of(originals, originals, auxiliary)
+        for score, measure in zip(
+            scores, (similarity.ssim, similarity.psnr), strict=True
+        ):
+            assert score.chance == pytest.approx(measure(flat, originals).mean())
+            name, _ = similarity.best_guess(measure, originals, auxiliary)
+            assert name == "its mean colour"
+
+
+def test_what_the_images_have_in_common_is_a_blind_guess():
+    rng = np.random.default_rng(0)
+    frame = rng.integers(0, 256, (24, 24, 3))
+    images = np.clip(frame + rng.normal(0, 20, (20, 24, 24, 3)), 0, 255)
+    images = images.astype(np.uint8)
+    name, chance = similarity.best_guess(similarity.ssim, images[:10], images[10:])
+    assert name == "the mean auxiliary image"
+    score, _ = scores_of([frame.astype(np.uint8)] * 10, images[:10], images[10:])
+    assert score.chance == pytest.approx(chance.mean())
+    assert score.chance > 0.8
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_most_frequent_values_are_those_of_each_channel(seed):
+    image = np.random.default_rng(seed).integers(0, 4, (4, 5, 2)).astype(np.uint8)
+    (guess,) = similarity.most_frequent([image])
+    assert guess.shape == image.shape
+    assert guess.dtype == np.uint8
+    for channel, guessed in zip(np.moveaxis(image, 2, 0), guess[0, 0], strict=True):
+        counts = [(channel == v).sum() for v in range(4)]
+        assert counts[guessed] == max(counts)
+    assert (guess == guess[0, 0]).all()
+
+
+@pytest.mark.parametrize("module", ATTACKS)
+def test_attacks_count_the_mean_auxiliary_image_as_chance(module):
+    frame = photographs()[0]
+    rng = np.random.default_rng(0)
+    n = len(photographs())  # As elsewhere: nothing is compiled anew.
+    images = np.clip(frame + rng.normal(0, 9, (2 * n, *SHAPE)), 0, 255)
+    images = images.astype(np.uint8)
+    mixed, plans = mixed_by_hand(images[:n], 8)
+    mixer = VisualMixer(region_size=8)
+    settings = QUICK if module is multiset else module.Config()
+    alone, beside = (
+        module.run(
+            mixed, Knowledge(plans=plans, mixer=mixer, auxiliary=auxiliary),
+            Truth(originals=images[:n]), settings,
+        ).scores[0]
+        for auxiliary in (None, images[n:])
+    )  # fmt: skip
+    assert beside.score == alone.score
+    assert beside.chance > alone.chance + 0.2
+    assert beside.verdict == "at chance"
+
+
 # --- Thumbnails, enlarged -------------------------------------------------------------
 
 
@@ -383,19 +518,18 @@ def test_small_regions_that_mix_channels_hide_colours_at_most():
 
 @pytest.mark.parametrize("channels", ["independent", "joint"])
 def test_values_put_right_beat_luck_in_photographs(channels):
-    tiles = photographs().reshape(-1, 2, 24, 2, 24, 3).swapaxes(2, 3)
-    tiles = tiles.reshape(-1, 24, 24, 3)
-    outcome = attack(multiset, tiles, 8, channels)
+    originals = tiles()
+    outcome = attack(multiset, originals, 8, channels)
     similar, _, exact = outcome.scores
     assert outcome.reconstructions is not None
     assert exact.metric == "values put right (share)"
     assert exact.verdict in ("leaks", "partial")
     assert exact.score > 2 * exact.chance
     mean = np.mean([(a == b).mean() for a, b in zip(
-        outcome.reconstructions, tiles, strict=True
+        outcome.reconstructions, originals, strict=True
     )])  # fmt: skip
     assert exact.score == pytest.approx(mean)
-    assert similar.score > attack(as_published, tiles, 8, channels).scores[0].score
+    assert similar.score > attack(as_published, originals, 8, channels).scores[0].score
 
 
 @pytest.mark.parametrize("module", ATTACKS)

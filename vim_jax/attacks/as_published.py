@@ -15,7 +15,7 @@ def run(
     published: Images, knowledge: Knowledge, truth: Truth, config: Config
 ) -> Outcome:
     """Looks at the images. The control looks at the originals."""
-    del knowledge, config
+    del config
     scores = picture_scores(
         published,
         truth.originals,
@@ -24,5 +24,6 @@ def run(
         control_case="the originals, not mixed",
         control_pictures=truth.originals,
         control_ssim=0.99,
+        auxiliary=knowledge.auxiliary,
     )
     return Outcome(scores, published)

@@ -177,6 +177,7 @@ def invert(
             control_case=f"region size {size}",
             control_pictures=restored(easy, *mixed_like(mixer, originals, size)),
             control_ssim=config.control_ssim,
+            auxiliary=auxiliary,
         )
 
     pictures = restored(model, published, plans)

@@ -93,6 +93,7 @@ def run(
         control_case=case,
         control_pictures=control,
         control_ssim=config.control_ssim,
+        auxiliary=knowledge.auxiliary,
     )
     return Outcome((*scores, exact), pictures)
 

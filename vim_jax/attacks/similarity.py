@@ -1,19 +1,20 @@
-"""How near pictures come to the originals: SSIM, PSNR, and what flat colour scores."""
+"""How near pictures come to the originals: SSIM, PSNR, and what blind guesses score."""
 
 import functools
+from collections.abc import Callable
 
 import dm_pix
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from vim_jax.attacks import intervals
 from vim_jax.attacks.protocol import Control, Images, Known, Score, score
 
 _WINDOW, _SMALL_WINDOW, _SMALL = 11, 7, 64
 _MOST_PSNR = 100.0  # Decibels; stands for the infinity of equal images.
-_HALF_THE_ERROR = 3.01  # Decibels; a working attack must halve a flat picture's error.
+_HALF_THE_ERROR = 3.01  # Decibels; a working attack must halve a blind guess's error.
 
 
 def ssim(images: Images, originals: Images) -> Float[np.ndarray, " n"]:
@@ -58,11 +59,66 @@ def _psnr(image: np.ndarray, original: np.ndarray) -> jax.Array:
 
 
 def flat(images: Images) -> list[np.ndarray]:
-    """Returns each image as a picture of its mean colour: the blindest of guesses."""
+    """Returns each image as a picture of its mean colour."""
     return [
         np.broadcast_to(np.rint(image.mean((0, 1))), image.shape).astype(np.uint8)
         for image in images
     ]
+
+
+def most_frequent(images: Images) -> list[np.ndarray]:
+    """Returns each image as a picture of each channel's most frequent value."""
+    return [
+        np.broadcast_to(
+            [np.bincount(channel.ravel()).argmax() for channel in np.moveaxis(x, 2, 0)],
+            x.shape,
+        ).astype(np.uint8)
+        for x in images
+    ]
+
+
+def blind_guesses(
+    originals: Images, auxiliary: UInt8[np.ndarray, "m h w c"] | None = None
+) -> dict[str, Images]:
+    """Returns what can be painted of each original without looking where values lie.
+
+    No single guess is the best one for all sets. Where most of each picture is
+    background, as in scans and digits, the background alone scores more than the mean
+    colour; in photographs it is the other way round.
+
+    Args:
+      originals: what was mixed. Mixing keeps an image's values, so its mean colour and
+        its most frequent values are no finding.
+      auxiliary: images like them, all of the shape of each original; None if the
+        attacker has none.
+    """
+    guesses: dict[str, Images] = {
+        "its mean colour": flat(originals),
+        "its most frequent values": most_frequent(originals),
+        "black": [np.zeros_like(image) for image in originals],
+    }
+    if auxiliary is not None:
+        mean = np.rint(auxiliary.mean(0)).astype(np.uint8)
+        guesses["the mean auxiliary image"] = [mean] * len(originals)
+    return guesses
+
+
+def best_guess(
+    measure: Callable[[Images, Images], Float[np.ndarray, " n"]],
+    originals: Images,
+    auxiliary: UInt8[np.ndarray, "m h w c"] | None = None,
+) -> tuple[str, Float[np.ndarray, " n"]]:
+    """Returns the blind guess with the highest mean, and its score for each image.
+
+    Args:
+      measure: `ssim` or `psnr`. Each has its own best guess.
+      originals: see `blind_guesses`.
+      auxiliary: see `blind_guesses`.
+    """
+    guesses = blind_guesses(originals, auxiliary)
+    found = {name: measure(guess, originals) for name, guess in guesses.items()}
+    best = max(found, key=lambda name: found[name].mean())
+    return best, found[best]
 
 
 def picture_scores(
@@ -74,10 +130,14 @@ def picture_scores(
     control_case: str,
     control_pictures: Images,
     control_ssim: float,
+    auxiliary: UInt8[np.ndarray, "m h w c"] | None = None,
 ) -> tuple[Score, Score]:
     """Returns the SSIM and the PSNR of reconstructions as scores.
 
-    Chance is what a picture of the original's mean colour scores.
+    Chance is what the best of a few blind guesses scores, for this set and this metric:
+    each original's mean colour, its most frequent values, black, and the mean auxiliary
+    image, where there are any. It is the best for the set, not for each image, since an
+    attacker who learns nothing does not know which image is which.
 
     Args:
       reconstructions: one an original.
@@ -87,11 +147,12 @@ def picture_scores(
       control_case: what was attacked for the positive control.
       control_pictures: the attack's reconstructions there, one an original.
       control_ssim: the SSIM that they must reach.
+      auxiliary: images like the originals, of their shape, for the blind guess alone.
     """
-    blind = flat(originals)
     works = float(ssim(control_pictures, originals).mean())
     decibels = float(psnr(control_pictures, originals).mean())
-    chance, blind_decibels = ssim(blind, originals), psnr(blind, originals)
+    _, chance = best_guess(ssim, originals, auxiliary)
+    _, blind_decibels = best_guess(psnr, originals, auxiliary)
     similarity = score(
         intervals.mean_beside(ssim(reconstructions, originals), chance),
         name=name,

@@ -55,6 +55,7 @@ def run(
         control_case=f"region size {config.control_size}",
         control_pictures=control,
         control_ssim=config.control_ssim,
+        auxiliary=knowledge.auxiliary,
     )
     return Outcome(scores, pictures)
 

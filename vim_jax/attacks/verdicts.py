@@ -93,13 +93,13 @@ def _see(found: Audit) -> Answer:
     if verdict == "at chance":
         trained = ", which trained no network" if found.budget == "quick" else ""
         text = (
-            "No attack came nearer to the originals than a flat colour, of these at "
+            "No attack came nearer to the originals than a blind guess, of these at "
             f"this budget{trained}."
         )
     else:
         text = (
-            f"The best attack, {best.name}, comes to SSIM {best.score:.2f} (a flat "
-            f"colour: {best.chance:.2f}; the attack where it must succeed: "
+            f"The best attack, {best.name}, comes to SSIM {best.score:.2f} (a blind "
+            f"guess: {best.chance:.2f}; the attack where it must succeed: "
             f"{best.control.score:.2f})."
         )
     if in_place:

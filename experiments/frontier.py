@@ -1,0 +1,133 @@
+"""Use against leak: what networks learn, beside what attackers see.
+
+Two budgets. The attackers' classifiers, and all attacks, come from `attacks`; networks
+that an owner's partner would train, on mixed images or on thumbnails, from Table II.
+Both mix CIFAR-10 with the same settings.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from experiments import results_page
+from experiments.page import Results, made_by, table
+from experiments.privacy_scores import best_picture, pictures
+from experiments.record import read
+
+_TRAINED = "table2_accuracy_gpu"
+
+
+class Use(NamedTuple):
+    """The best of the networks of Table II, on the same images."""
+
+    accuracy: float
+    network: str
+
+
+class Point(NamedTuple):
+    """A setting, as published in two ways.
+
+    Attributes:
+      setting: its name.
+      mixed: use of the mixed images.
+      seen: the best picture that attackers got of them.
+      thumbnail: use of their thumbnails.
+      enlarged: what enlarging a thumbnail gives.
+    """
+
+    setting: str
+    mixed: Use
+    seen: Mapping[str, Any]
+    thumbnail: Use
+    enlarged: Mapping[str, Any]
+
+
+def points(attacks: Results, trained: Results) -> list[Point]:
+    """Returns the settings of CIFAR-10 that were attacked, and trained on both ways."""
+    rows = [row for row in trained["rows"] if row["data"] == "cifar10"]
+    found = []
+    for row in attacks["rows"]:
+        if row["data"] != "cifar10":
+            continue
+        here = [x for x in rows if x["setting"] == row["setting"]]
+        names = ("mixed_accuracy", "averaged_accuracy")
+        mixed = best_use([x for x in here if x["way"] == "mixed"], names)
+        thumbnail = best_use(
+            [x for x in here if x["way"] == "thumbnail"], ("thumbnail_accuracy",)
+        )
+        enlarged = pictures(row).get("thumbnail")
+        if mixed is None or thumbnail is None or enlarged is None:
+            continue
+        seen = best_picture(row)
+        found.append(Point(row["setting"], mixed, seen, thumbnail, enlarged))
+    return found
+
+
+def best_use(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ("plain_accuracy",)
+) -> Use | None:
+    """Returns the network with the highest accuracy, a mean over seeds, or None.
+
+    Args:
+      rows: of Table II.
+      names: of the accuracies, of which the best counts.
+    """
+    networks = dict.fromkeys(results_page.network(row) for row in rows)
+    found = []
+    for network in networks:
+        here = [row for row in rows if results_page.network(row) == network]
+        accuracies = (results_page.mean(here, name) for name in names)
+        found += [Use(x, network) for x in accuracies if x is not None]
+    return max(found, default=None)
+
+
+def plain_use(trained: Results) -> Use | None:
+    """Returns the best network that was trained on plain CIFAR-10."""
+    rows = [row for row in trained["rows"] if row["data"] == "cifar10"]
+    return best_use([row for row in rows if row["way"] == "plain"])
+
+
+def frontier_table(attacks: Results) -> str:
+    """Returns use and leak of mixed images beside those of their thumbnails."""
+    trained = read(_TRAINED)
+    assert trained is not None
+    heads = (
+        "setting", "mixed: labels", "by", "mixed: best SSIM", "thumbnail: labels", "by",
+        "thumbnail: SSIM, enlarged",
+    )  # fmt: skip
+    cells = [
+        (
+            x.setting,
+            f"{x.mixed.accuracy:.1%}",
+            x.mixed.network,
+            f"{x.seen['score']:.2f}",
+            f"{x.thumbnail.accuracy:.1%}",
+            x.thumbnail.network,
+            f"{x.enlarged['score']:.2f}",
+        )
+        for x in points(attacks, trained)
+    ]
+    plain, first = plain_use(trained), trained["rows"][0]
+    assert plain is not None
+    words = (
+        f"Labels: {first['train_images']:,} training images, "
+        f"{first['recipe']['epochs']} epochs, {first['tested']:,} test images; plain "
+        f"images: {plain.accuracy:.1%} by {plain.network}."
+    )
+    return "\n\n".join([words, table(heads, cells), made_by(trained)])
+
+
+def plot_frontier(attacks: Results, axis) -> None:
+    """Draws mixed images and their thumbnails: use against leak."""
+    trained = read(_TRAINED)
+    assert trained is not None
+    for i, x in enumerate(points(attacks, trained)):
+        color = f"C{i}"
+        across = [x.seen["score"], x.enlarged["score"]]
+        up = [x.mixed.accuracy, x.thumbnail.accuracy]
+        axis.plot(across, up, "-", color=color, linewidth=0.7)
+        axis.plot(across[0], up[0], "o", color=color, label=x.setting)
+        axis.plot(across[1], up[1], "s", color=color, markerfacecolor="white")
+    plain = plain_use(trained)
+    assert plain is not None
+    axis.axhline(plain.accuracy, color="grey", linewidth=0.8)
+    axis.text(0.02, plain.accuracy + 0.01, "plain images", color="grey")
