@@ -7,7 +7,7 @@ import audited
 import jax
 import numpy as np
 import pytest
-from audited import Fake, opened, published
+from audited import Fake, labelled, opened, opened_labelled, published
 
 from vim_jax import VisualMixer
 from vim_jax.attacks import audit as audits
@@ -108,6 +108,23 @@ def test_a_full_audit_from_end_to_end(digits):
     assert "learned inversion" in {score.name for score in found.scores}
     assert len(found.outcomes["inversion"].reconstructions or ()) == 12
     json.dumps(summary(found), allow_nan=False)
+
+
+@pytest.mark.slow
+def test_classes_of_published_folders_are_recognised(tmp_path):
+    labelled(tmp_path / "src", "cat", "horse")
+    labelled(tmp_path / "more", "horse", "ant", "cat", first=10)
+    case = opened_labelled(tmp_path)
+    names = {attack.name for attack in audits.attacks_on(case, "full")[0]}
+    configs = dict.fromkeys(names - {"as_published", "linkage"})
+    configs["recognition"] = recognition.Config(epochs=1)
+    with jax.numpy_dtype_promotion("standard"):
+        found = audit(case, "full", configs=configs)
+    adapted = found.outcomes["recognition"].scores[-1]
+    assert adapted.name == "recognition, adapted"
+    assert adapted.chance == 0.5
+    by_question = {answer.question: answer for answer in answers(found)}
+    assert "gets" in by_question["recognise"].text
 
 
 def test_a_single_published_image_is_audited(tmp_path):

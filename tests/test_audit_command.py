@@ -17,6 +17,7 @@ from folders import complaints, photograph, photographs, run_command, save
 from vim_jax import VisualMixer
 from vim_jax.attacks import audit as audits
 from vim_jax.attacks import cases, seed_search
+from vim_jax.attacks import published as published_sets
 from vim_jax.attacks.audit import audit
 from vim_jax.attacks.protocol import Outcome
 from vim_jax.attacks.verdicts import summary
@@ -180,8 +181,8 @@ def no_work(monkeypatch):
     def work(*_, **__):
         pytest.fail("work was begun")
 
-    for name in ("from_data", "from_published"):
-        monkeypatch.setattr(cases, name, work)
+    monkeypatch.setattr(cases, "from_data", work)
+    monkeypatch.setattr(published_sets, "from_published", work)
 
 
 def test_help_says_what_it_takes(call):

@@ -8,8 +8,9 @@ import numpy as np
 
 import vim_jax
 from vim_jax.attacks.audit import Audit
-from vim_jax.attacks.cases import WINDOW, Case
+from vim_jax.attacks.cases import Case
 from vim_jax.attacks.protocol import Plans, Score, Verdict
+from vim_jax.attacks.published import WINDOW
 from vim_jax.entropy import permutation_bits
 from vim_jax.regions import regions_of
 

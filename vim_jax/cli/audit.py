@@ -165,7 +165,7 @@ def audit(
         else:
             assert published is not None
             assert originals is not None
-            from vim_jax.attacks.cases import from_published
+            from vim_jax.attacks.published import from_published
 
             case = from_published(
                 published,
