@@ -13,7 +13,8 @@ from vim_jax import VisualMixer
 from vim_jax.attacks import audit as audits
 from vim_jax.attacks import inversion, recognition, seed_search
 from vim_jax.attacks.audit import audit
-from vim_jax.attacks.verdicts import answers, summary
+from vim_jax.attacks.protocol import Control, Outcome
+from vim_jax.attacks.verdicts import advice, answers, summary
 
 QUICK = {
     "as_published", "thumbnail", "multiset", "linkage",
@@ -48,7 +49,7 @@ def test_the_four_verdicts_of_tiny_regions(found):
     by_question = {answer.question: answer for answer in answers(found)}
     assert list(by_question) == QUESTIONS
     verdicts = [by_question[question].verdict for question in QUESTIONS]
-    # No key is found, but few bits of arrangement can be tried one by one.
+    # No key is found, but few bits of arrangement are no secret.
     assert verdicts == ["leaks", "inconclusive", "leaks", "partial"]
     assert "4x4 picture" in by_question["see"].text
     assert "nothing is known" in by_question["recognise"].text
@@ -56,6 +57,33 @@ def test_the_four_verdicts_of_tiny_regions(found):
     assert "bits of arrangement" in by_question["unlock"].text
     attacks = by_question["unlock"].scores
     assert {score.verdict for score in attacks} == {"at chance"}
+
+
+def test_no_other_key_is_advised_where_none_was_found(found):
+    lines = advice(found)
+    assert any("Use larger regions where" in line for line in lines)
+    assert not any("jax.random.key" in line for line in lines)
+    search = found.outcomes["seed_search"]
+    fallen = dataclasses.replace(search.scores[0], score=1.0, low=0.7, high=1.0)
+    outcomes = {**found.outcomes, "seed_search": Outcome((fallen,))}
+    lines = advice(dataclasses.replace(found, outcomes=outcomes))
+    assert "jax.random.key" in lines[0]
+
+
+def test_an_attack_whose_control_failed_is_not_the_best(found):
+    first = found.outcomes["as_published"].scores[0]
+    failed = dataclasses.replace(
+        first, score=0.99, control=Control("a failure", 0.1, 0.9)
+    )
+    outcomes = {**found.outcomes, "as_published": Outcome((failed,))}
+    see = answers(dataclasses.replace(found, outcomes=outcomes))[0]
+    assert see.verdict == "leaks"
+    assert "0.99" not in see.text
+    assert "Inconclusive: as published, jigsaw." in see.text
+    assert see.numbers["name"] != "as published"
+    outcomes |= dict.fromkeys(("thumbnail", "multiset", "jigsaw"), Outcome(()))
+    alone = dataclasses.replace(found, outcomes=outcomes)
+    assert "is not known. Inconclusive: as published" in answers(alone)[0].text
 
 
 def test_a_summary_is_plain_json(found):
@@ -132,8 +160,14 @@ def test_a_single_published_image_is_audited(tmp_path):
     found = audit(opened(tmp_path), "quick")
     assert "several images" in found.skipped["key_reuse"]
     numbers = json.loads(json.dumps(summary(found), allow_nan=False))
+    assert "1 image is too few for an interval: give 2 or more." in numbers["notes"]
+    link = numbers["verdicts"]["link"]
+    assert link["verdict"] == "inconclusive"
+    assert "a single candidate" in link["text"]
     for row in numbers["attacks"]:
-        if row["metric"] in ("SSIM", "PSNR (dB)", "AUC"):
+        if row["metric"] == "AUC":
+            assert row["score"] == 0.5
+        if row["metric"] in ("SSIM", "PSNR (dB)", "AUC", "rank-1 (share)"):
             assert row["verdict"] == "inconclusive"
             assert row["low"] is row["high"] is None
 

@@ -30,6 +30,7 @@ FIELDS = {
     "name", "knowledge", "metric", "score", "low", "high", "chance", "control",
     "verdict",
 }  # fmt: skip
+CONTROL = {"case", "score", "needed", "low", "reach", "passed"}
 QUESTIONS = ["see", "recognise", "link", "unlock"]
 VERDICTS = {"leaks", "partial", "at chance", "inconclusive"}
 MODULES = (audits.thumbnail, audits.multiset, audits.linkage, seed_search)
@@ -92,13 +93,28 @@ def test_json_holds_verdicts_and_attacks(written):
     numbers = json.loads(text, parse_constant=pytest.fail)
     assert list(numbers["verdicts"]) == QUESTIONS
     for answer in numbers["verdicts"].values():
-        assert set(answer) == {"verdict", "text"}
+        assert set(answer) == {"verdict", "text", "numbers"}
         assert answer["verdict"] in VERDICTS
         assert len(answer["text"]) > 20
+    see, _, link, unlock = (x["numbers"] for x in numbers["verdicts"].values())
+    assert numbers["verdicts"]["recognise"]["numbers"] == {}
+    rows = [
+        {
+            name: row[name]
+            for name in ("name", "metric", "score", "low", "high", "chance")
+        }
+        for row in numbers["attacks"]
+    ]
+    for deciding, metric in ((see, "SSIM"), (link, "rank-1"), (unlock, "")):
+        assert metric in deciding["metric"]
+        assert any(row.items() <= deciding.items() for row in rows)
+    assert see["thumbnail"] == [4, 4]
+    assert see["in_clear"] == 0
+    assert unlock["few_bits"] == 1
     assert len(numbers["attacks"]) > 10
     for row in numbers["attacks"]:
         assert set(row) == FIELDS
-        assert set(row["control"]) == {"case", "score", "needed", "passed"}
+        assert set(row["control"]) == CONTROL
         assert row["verdict"] in VERDICTS
         assert row["low"] <= row["score"] + 1e-9
         assert row["score"] <= row["high"] + 1e-9
