@@ -13,7 +13,7 @@ from vim_jax import VisualMixer
 from vim_jax.attacks import audit as audits
 from vim_jax.attacks import inversion, recognition, seed_search
 from vim_jax.attacks.audit import audit
-from vim_jax.attacks.protocol import Control, Outcome
+from vim_jax.attacks.protocol import Control, Knowledge, Outcome
 from vim_jax.attacks.verdicts import advice, answers, summary
 
 QUICK = {
@@ -101,6 +101,30 @@ def test_a_full_audit_of_a_case_trains_networks(digits):
     assert skipped == {}
     by_name = {attack.name: attack.config for attack in attacks}
     assert not by_name["recognition"].flip  # A mirrored digit is another one, or none.
+
+
+HOLDS = {
+    "plan": ("plans",),
+    "algorithm": ("mixer",),
+    "auxiliary images": ("auxiliary",),
+    "candidate originals": ("candidates",),
+    "known plaintext": ("known_originals",),
+}
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_attacks_hold_no_more_than_they_say(digits, found, name):
+    """The verdicts are the same where the attacker holds nothing else."""
+    scores = found.outcomes[name].scores
+    known = {field for score in scores for x in score.knowledge for field in HOLDS[x]}
+    fields = dataclasses.fields(Knowledge)
+    nothing = dict.fromkeys({field.name for field in fields} - known)
+    knowledge = dataclasses.replace(digits.knowledge, **nothing)
+    module = getattr(audits, name)
+    more = {"known": (1, 4)} if name == "key_reuse" else {}
+    config = module.Config(**more)
+    again = module.run(digits.published, knowledge, digits.truth, config).scores
+    assert list(again) == list(scores)
 
 
 def test_attacks_take_other_settings_or_are_left_out(digits):

@@ -1,6 +1,7 @@
 """What an audit looks at."""
 
 import collections
+import dataclasses
 
 import audited
 import numpy as np
@@ -11,9 +12,11 @@ from mixing_by_hand import cells_of
 
 from vim_jax import VisualMixer
 from vim_jax.attacks import audit as audits
+from vim_jax.attacks import cases
 from vim_jax.attacks import published as published_sets
 from vim_jax.attacks.cases import from_data
 from vim_jax.attacks.published import from_published
+from vim_jax.attacks.recognition import SecondAttribute
 from vim_jax.data import DataError, folder, open_source
 from vim_jax.data.publish import publish
 
@@ -94,6 +97,25 @@ def test_other_cases_have_other_digests(digits, other):
     given |= other
     case = from_data("embedded:digits", given.pop("mixer"), data_dir=None, **given)
     assert case.digest != digits.digest
+
+
+def test_a_digest_changes_with_name_attribute_and_attacks(digits, monkeypatch):
+    kinds = [SecondAttribute("kind", np.arange(10) % k) for k in (2, 3)]
+    found = {digits.digest, dataclasses.replace(digits, name="other").digest}
+    found |= {dataclasses.replace(digits, attribute=kind).digest for kind in kinds}
+    monkeypatch.setattr(cases, "_code", lambda: b"better")
+    found.add(digits.digest)
+    assert len(found) == 5
+
+
+def test_a_change_of_any_attack_is_noticed(tmp_path, monkeypatch):
+    (tmp_path / "one.py").write_text("1")
+    monkeypatch.setattr(cases, "__file__", str(tmp_path / "cases.py"))
+    code = cases._code.__wrapped__
+    before = code()
+    assert code() == before
+    (tmp_path / "one.py").write_text("2")
+    assert code() != before
 
 
 def test_targets_out_of_reach_are_approached():

@@ -80,7 +80,13 @@ def test_command_prints_verdicts_numbers_and_advice(written):
     _, out, err = written
     for question in QUESTIONS:
         assert re.search(rf"^{question} +({'|'.join(VERDICTS)}) ", out, re.MULTILINE)
-    for words in ("multiset", "SSIM", "control", "12 images, region size 2"):
+    for words in (
+        "multiset",
+        "SSIM",
+        "control",
+        "plan, algorithm",
+        "12 images, region size 2",
+    ):
         assert words in out
     assert "- Publish no image whose original is public" in out
     assert "recognition was not tried" in out

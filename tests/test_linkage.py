@@ -86,7 +86,8 @@ def test_what_each_way_knows():
     ]
     for score in scores:
         plan = () if score.name == HASH else ("plan",)
-        assert score.knowledge == (*plan, "candidate originals")
+        algorithm = ("algorithm",) if score.name == EXACT else ()
+        assert score.knowledge == (*plan, *algorithm, "candidate originals")
 
 
 @pytest.mark.parametrize("size", [4, "adaptive"])

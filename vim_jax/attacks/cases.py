@@ -1,7 +1,9 @@
 """What an audit looks at: published images, their originals, and the attacker's own."""
 
 import dataclasses
+import functools
 import hashlib
+import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -95,6 +97,7 @@ class Case:
             auxiliary=self.auxiliary,
             auxiliary_labels=self.auxiliary_labels,
             candidates=self.candidates,
+            known_originals=self.originals,
         )
 
     @property
@@ -105,8 +108,11 @@ class Case:
     @property
     def digest(self) -> str:
         """Names the case by its contents, in hexadecimal."""
-        # With the version, so that no result survives a better attack.
-        digest = hashlib.sha256(f"{vim_jax.__version__} {self.mixer}".encode())
+        attribute = self.attribute
+        values = None if attribute is None else attribute.of_label.tolist()
+        digest = hashlib.sha256(f"{self.name} {self.mixer} {values}".encode())
+        # So that no result survives a better attack.
+        digest.update(_code())
         parts: list[Any] = [*self.published, *self.originals, *self.plans]
         for images in (self.candidates, self.other, *self.whole):
             parts += [np.asarray(image) for image in images]
@@ -116,6 +122,16 @@ class Case:
             digest.update(f"{part.shape}{part.dtype}".encode())
             digest.update(part.tobytes())
         return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _code() -> bytes:
+    """Returns what changes when attacks do: a hash of their source."""
+    digest = hashlib.sha256(vim_jax.__version__.encode())
+    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+        digest.update(path.read_bytes())
+    return digest.digest()
 
 
 def from_data(

@@ -74,7 +74,11 @@ _Features = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def _ways(scrambled: bool) -> Sequence[tuple[str, tuple[Known, ...], _Features]]:
     values = sorted_values if not scrambled else _all_values
     return (
-        ("linkage by sorted values", ("plan", "candidate originals"), values),
+        (
+            "linkage by sorted values",
+            ("plan", "algorithm", "candidate originals"),
+            values,
+        ),
         ("linkage by thumbnail", ("plan", "candidate originals"), _region_means),
         ("linkage by perceptual hash", ("candidate originals",), _hash),
     )

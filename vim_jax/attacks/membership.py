@@ -37,6 +37,7 @@ Progress = Callable[[int, int], None]
 _FALSE_ALARMS = (0.01, 0.001)
 _FEWEST = 40  # Images in the pool.
 _PLAIN = ", plain"  # Networks that learnt plain images.
+# Images of the pool stand for the candidates, networks trained here for the model.
 _KNOWN: tuple[Known, ...] = (
     "algorithm",
     "labelled auxiliary images",

@@ -52,6 +52,8 @@ class Knowledge:
         published.
       auxiliary_labels: int `m`.
       candidates: images among which the originals are.
+      known_originals: of the first published images, in their order; attacks with known
+        plaintext take as few of them as they say.
     """
 
     plans: Plans | None = None
@@ -59,6 +61,7 @@ class Knowledge:
     auxiliary: UInt8[np.ndarray, "m _ _ _"] | None = None
     auxiliary_labels: Int[np.ndarray, " m"] | None = None
     candidates: Images | None = None
+    known_originals: Images | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -156,7 +156,7 @@ def run(
         ),
         (
             "recognition of thumbnails, plain-trained",
-            ("plan", *labelled),
+            everything,
             probabilities(plain, np.clip(thumbnails / 255, 0, 1)),
         ),
         (
