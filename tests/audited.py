@@ -7,8 +7,9 @@ from folders import photograph, save
 
 from vim_jax import SecretKey, VisualMixer
 from vim_jax.attacks.audit import Attack
-from vim_jax.attacks.cases import from_data, from_published
+from vim_jax.attacks.cases import from_data
 from vim_jax.attacks.protocol import Control, Outcome, Score
+from vim_jax.attacks.published import from_published
 from vim_jax.data import folder
 from vim_jax.data.publish import publish
 
@@ -23,10 +24,10 @@ def digits():
     )  # fmt: skip
 
 
-def opened(tmp_path, *, auxiliary=None, images=100, **options):
+def opened(tmp_path, *, auxiliary=None, images=100, windows=7, **options):
     return from_published(
         tmp_path / "dst", str(tmp_path / "src"),
-        auxiliary=auxiliary, data_dir=None, images=images, windows=7, **options,
+        auxiliary=auxiliary, data_dir=None, images=images, windows=windows, **options,
     )  # fmt: skip
 
 
@@ -43,6 +44,18 @@ def published(tmp_path, mixer, *, modes=("RGB",), count=3, **options):
         mode = modes[i % len(modes)]
         save(tmp_path / f"src/{i}.png", picture(mode, seed=i))
     publish(folder(tmp_path / "src"), tmp_path / "dst", mixer, KEY, **options)
+
+
+def labelled(folder, *classes, first=0):
+    """Writes two pictures of each class; their numbers tell them apart."""
+    for i, name in enumerate([*classes, *classes], first):
+        save(folder / f"{name}/{i}.png", picture(seed=i))
+
+
+def opened_labelled(tmp_path):
+    """Publishes what is in "src"; the attacker has what is in "more"."""
+    publish(folder(tmp_path / "src"), tmp_path / "dst", VisualMixer(region_size=4), KEY)
+    return opened(tmp_path, auxiliary=str(tmp_path / "more"))
 
 
 class Fake:

@@ -60,6 +60,27 @@ def test_an_attack_that_fails_where_it_must_succeed_says_nothing(
         assert (verdict == "inconclusive") is not passed
 
 
+@pytest.mark.parametrize("low", [0.1, 0.05, -math.inf])
+def test_a_control_that_may_be_luck_says_nothing(low):
+    control = Control("case", 0.9, 0.5, low=low)
+    found = scored(0.9, 0.8, 1.0, control=control)
+    assert control.passed
+    assert found.verdict == "inconclusive"
+    plain = found.as_json()["control"]
+    assert plain["passed"] is False
+    assert plain["low"] == (low if math.isfinite(low) else None)
+    sure = Control("case", 0.9, 0.5, low=float(np.nextafter(0.1, 1)))
+    assert scored(0.9, 0.8, 1.0, control=sure).verdict == "leaks"
+
+
+def test_a_weak_attack_is_measured_by_the_best():
+    weak = Control("case", 0.2, 0.15)
+    assert scored(0.16, 0.12, 0.2, control=weak).verdict == "leaks"
+    beside = Control("case", 0.2, 0.15, reach=0.5)
+    assert scored(0.16, 0.12, 0.2, control=beside).verdict == "partial"
+    assert scored(0.3, 0.2, 0.4, control=beside).verdict == "leaks"
+
+
 def test_a_single_image_is_inconclusive():
     one = intervals.mean(np.asarray([0.8]))
     assert one == (0.8, -math.inf, math.inf)
@@ -96,6 +117,8 @@ def test_a_score_is_plain_json(low):
             "case": "where it must succeed",
             "score": 0.9,
             "needed": 0.5,
+            "low": None,
+            "reach": None,
             "passed": True,
         },
         "verdict": "inconclusive" if low < 0 else "partial",

@@ -7,13 +7,14 @@ import audited
 import jax
 import numpy as np
 import pytest
-from audited import Fake, opened, published
+from audited import Fake, labelled, opened, opened_labelled, published
 
 from vim_jax import VisualMixer
 from vim_jax.attacks import audit as audits
 from vim_jax.attacks import inversion, recognition, seed_search
 from vim_jax.attacks.audit import audit
-from vim_jax.attacks.verdicts import answers, summary
+from vim_jax.attacks.protocol import Control, Knowledge, Outcome
+from vim_jax.attacks.verdicts import advice, answers, summary
 
 QUICK = {
     "as_published", "thumbnail", "multiset", "linkage",
@@ -48,7 +49,7 @@ def test_the_four_verdicts_of_tiny_regions(found):
     by_question = {answer.question: answer for answer in answers(found)}
     assert list(by_question) == QUESTIONS
     verdicts = [by_question[question].verdict for question in QUESTIONS]
-    # No key is found, but few bits of arrangement can be tried one by one.
+    # No key is found, but few bits of arrangement are no secret.
     assert verdicts == ["leaks", "inconclusive", "leaks", "partial"]
     assert "4x4 picture" in by_question["see"].text
     assert "nothing is known" in by_question["recognise"].text
@@ -56,6 +57,33 @@ def test_the_four_verdicts_of_tiny_regions(found):
     assert "bits of arrangement" in by_question["unlock"].text
     attacks = by_question["unlock"].scores
     assert {score.verdict for score in attacks} == {"at chance"}
+
+
+def test_no_other_key_is_advised_where_none_was_found(found):
+    lines = advice(found)
+    assert any("Use larger regions where" in line for line in lines)
+    assert not any("jax.random.key" in line for line in lines)
+    search = found.outcomes["seed_search"]
+    fallen = dataclasses.replace(search.scores[0], score=1.0, low=0.7, high=1.0)
+    outcomes = {**found.outcomes, "seed_search": Outcome((fallen,))}
+    lines = advice(dataclasses.replace(found, outcomes=outcomes))
+    assert "jax.random.key" in lines[0]
+
+
+def test_an_attack_whose_control_failed_is_not_the_best(found):
+    first = found.outcomes["as_published"].scores[0]
+    failed = dataclasses.replace(
+        first, score=0.99, control=Control("a failure", 0.1, 0.9)
+    )
+    outcomes = {**found.outcomes, "as_published": Outcome((failed,))}
+    see = answers(dataclasses.replace(found, outcomes=outcomes))[0]
+    assert see.verdict == "leaks"
+    assert "0.99" not in see.text
+    assert "Inconclusive: as published, jigsaw." in see.text
+    assert see.numbers["name"] != "as published"
+    outcomes |= dict.fromkeys(("thumbnail", "multiset", "jigsaw"), Outcome(()))
+    alone = dataclasses.replace(found, outcomes=outcomes)
+    assert "is not known. Inconclusive: as published" in answers(alone)[0].text
 
 
 def test_a_summary_is_plain_json(found):
@@ -73,6 +101,30 @@ def test_a_full_audit_of_a_case_trains_networks(digits):
     assert skipped == {}
     by_name = {attack.name: attack.config for attack in attacks}
     assert not by_name["recognition"].flip  # A mirrored digit is another one, or none.
+
+
+HOLDS = {
+    "plan": ("plans",),
+    "algorithm": ("mixer",),
+    "auxiliary images": ("auxiliary",),
+    "candidate originals": ("candidates",),
+    "known plaintext": ("known_originals",),
+}
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_attacks_hold_no_more_than_they_say(digits, found, name):
+    """The verdicts are the same where the attacker holds nothing else."""
+    scores = found.outcomes[name].scores
+    known = {field for score in scores for x in score.knowledge for field in HOLDS[x]}
+    fields = dataclasses.fields(Knowledge)
+    nothing = dict.fromkeys({field.name for field in fields} - known)
+    knowledge = dataclasses.replace(digits.knowledge, **nothing)
+    module = getattr(audits, name)
+    more = {"known": (1, 4)} if name == "key_reuse" else {}
+    config = module.Config(**more)
+    again = module.run(digits.published, knowledge, digits.truth, config).scores
+    assert list(again) == list(scores)
 
 
 def test_attacks_take_other_settings_or_are_left_out(digits):
@@ -110,13 +162,36 @@ def test_a_full_audit_from_end_to_end(digits):
     json.dumps(summary(found), allow_nan=False)
 
 
+@pytest.mark.slow
+def test_classes_of_published_folders_are_recognised(tmp_path):
+    labelled(tmp_path / "src", "cat", "horse")
+    labelled(tmp_path / "more", "horse", "ant", "cat", first=10)
+    case = opened_labelled(tmp_path)
+    names = {attack.name for attack in audits.attacks_on(case, "full")[0]}
+    configs = dict.fromkeys(names - {"as_published", "linkage"})
+    configs["recognition"] = recognition.Config(epochs=1)
+    with jax.numpy_dtype_promotion("standard"):
+        found = audit(case, "full", configs=configs)
+    adapted = found.outcomes["recognition"].scores[-1]
+    assert adapted.name == "recognition, adapted"
+    assert adapted.chance == 0.5
+    by_question = {answer.question: answer for answer in answers(found)}
+    assert "gets" in by_question["recognise"].text
+
+
 def test_a_single_published_image_is_audited(tmp_path):
     published(tmp_path, VisualMixer(region_size=5), count=1)
     found = audit(opened(tmp_path), "quick")
     assert "several images" in found.skipped["key_reuse"]
     numbers = json.loads(json.dumps(summary(found), allow_nan=False))
+    assert "1 image is too few for an interval: give 2 or more." in numbers["notes"]
+    link = numbers["verdicts"]["link"]
+    assert link["verdict"] == "inconclusive"
+    assert "a single candidate" in link["text"]
     for row in numbers["attacks"]:
-        if row["metric"] in ("SSIM", "PSNR (dB)", "AUC"):
+        if row["metric"] == "AUC":
+            assert row["score"] == 0.5
+        if row["metric"] in ("SSIM", "PSNR (dB)", "AUC", "rank-1 (share)"):
             assert row["verdict"] == "inconclusive"
             assert row["low"] is row["high"] is None
 

@@ -1,19 +1,23 @@
 """What an audit looks at."""
 
 import collections
+import dataclasses
 
 import audited
 import numpy as np
 import pytest
-from audited import KEY, opened, picture, published
+from audited import KEY, labelled, opened, opened_labelled, picture, published
 from folders import photograph, photographs, save
 from mixing_by_hand import cells_of
 
 from vim_jax import VisualMixer
 from vim_jax.attacks import audit as audits
 from vim_jax.attacks import cases
+from vim_jax.attacks import published as published_sets
 from vim_jax.attacks.cases import from_data
-from vim_jax.data import DataError, folder
+from vim_jax.attacks.published import from_published
+from vim_jax.attacks.recognition import SecondAttribute
+from vim_jax.data import DataError, folder, open_source
 from vim_jax.data.publish import publish
 
 
@@ -93,6 +97,25 @@ def test_other_cases_have_other_digests(digits, other):
     given |= other
     case = from_data("embedded:digits", given.pop("mixer"), data_dir=None, **given)
     assert case.digest != digits.digest
+
+
+def test_a_digest_changes_with_name_attribute_and_attacks(digits, monkeypatch):
+    kinds = [SecondAttribute("kind", np.arange(10) % k) for k in (2, 3)]
+    found = {digits.digest, dataclasses.replace(digits, name="other").digest}
+    found |= {dataclasses.replace(digits, attribute=kind).digest for kind in kinds}
+    monkeypatch.setattr(cases, "_code", lambda: b"better")
+    found.add(digits.digest)
+    assert len(found) == 5
+
+
+def test_a_change_of_any_attack_is_noticed(tmp_path, monkeypatch):
+    (tmp_path / "one.py").write_text("1")
+    monkeypatch.setattr(cases, "__file__", str(tmp_path / "cases.py"))
+    code = cases._code.__wrapped__
+    before = code()
+    assert code() == before
+    (tmp_path / "one.py").write_text("2")
+    assert code() != before
 
 
 def test_targets_out_of_reach_are_approached():
@@ -195,7 +218,7 @@ def test_of_large_images_the_middle_is_judged_without_cutting_a_region(
     tmp_path, mixer, monkeypatch
 ):
     published(tmp_path, mixer)
-    monkeypatch.setattr(cases, "WINDOW", 12)
+    monkeypatch.setattr(published_sets, "WINDOW", 12)
     case = opened(tmp_path)
     assert all(8 <= min(x.shape[:2]) <= max(x.shape[:2]) <= 12 for x in case.published)
     assert same_regions(case)
@@ -222,6 +245,119 @@ def test_auxiliary_images_that_are_too_small_are_refused(tmp_path):
     save(tmp_path / "more/small.png", photograph(sides=(8, 8)))
     with pytest.raises(DataError, match="24 x 16 pixels or more"):
         opened(tmp_path, auxiliary=str(tmp_path / "more"))
+
+
+def test_labels_are_compared_by_their_names(tmp_path):
+    labelled(tmp_path / "src", "cat", "horse")
+    labelled(tmp_path / "more", "ant", "horse", "cat", first=10)
+    case = opened_labelled(tmp_path)
+    seeds = {picture(seed=i).tobytes(): i for i in range(20)}
+    own = [seeds[x.tobytes()] for x in case.originals]
+    assert case.auxiliary is not None
+    known = [seeds[x.tobytes()] for x in case.auxiliary]
+    assert sorted(known) == list(range(10, 16))
+    assert case.labels is not None
+    assert case.auxiliary_labels is not None
+    named = dict(zip(case.labels, [("cat", "horse")[i % 2] for i in own], strict=True))
+    for i, label in zip(known, case.auxiliary_labels, strict=True):
+        name = ("ant", "horse", "cat")[(i - 10) % 3]
+        assert named.get(label, "ant") == name
+    assert len(named) == 2
+    assert case.flips
+    assert case.attribute is None
+    assert len(case.other) > 0
+    attacks, skipped = audits.attacks_on(case, "full")
+    assert {"recognition", "membership"} <= {attack.name for attack in attacks}
+    assert skipped.keys() == {"key_reuse"}
+
+
+@pytest.mark.parametrize(
+    ("own", "known", "words"),
+    [
+        ("01.png", "cat/2.png", "the images have no labels"),
+        ("cat/01.png", "2.png", "the auxiliary images have no labels"),
+        ("cat/01.png", "dog/2.png", "no auxiliary image has the label of a published"),
+    ],
+)
+def test_labels_that_cannot_be_compared_are_why_nothing_is_recognised(
+    tmp_path, own, known, words
+):
+    save(tmp_path / "src" / own, picture(seed=1))
+    save(tmp_path / "more" / known, picture(seed=2))
+    case = opened_labelled(tmp_path)
+    assert case.labels is case.auxiliary_labels is None
+    skipped = audits.attacks_on(case, "full")[1]
+    assert words in skipped["recognition"]
+    assert skipped["membership"] == skipped["recognition"]
+
+
+def test_images_without_a_label_among_others_are_counted(tmp_path):
+    labelled(tmp_path / "src", "cat")
+    labelled(tmp_path / "more", "cat", first=10)
+    save(tmp_path / "src/7.png", picture(seed=7))
+    case = opened_labelled(tmp_path)
+    assert case.why_unlabelled == "1 of 3 images have no label"
+
+
+def test_mirrored_digits_are_no_digits(tmp_path, digits):
+    labelled(tmp_path / "src", "6", "9")
+    labelled(tmp_path / "more", "6", "9", first=10)
+    assert not opened_labelled(tmp_path).flips
+    assert not digits.flips
+
+
+def test_published_sets_have_their_data_sets_second_attribute(tmp_path, tfds_dir):
+    source = open_source("cifar10", split="test[:4]", data_dir=tfds_dir)
+    publish(source, tmp_path / "dst", VisualMixer(region_size=4), KEY)
+    names = source.label_names
+    assert names is not None
+    for i in range(4):
+        example = source[i]
+        name = names[example.label or 0]
+        save(tmp_path / f"more/{name}/{i}.png", 255 - example.image)
+    case = from_published(
+        tmp_path / "dst", "cifar10", split="test[:4]", data_dir=str(tfds_dir),
+        auxiliary=str(tmp_path / "more"), images=4, windows=4,
+    )  # fmt: skip
+    assert case.attribute is not None
+    animal = case.attribute.of_label[case.labels]
+    is_animal = {"bird", "cat", "deer", "dog", "frog", "horse"}
+    by_values = {
+        source[i].image.tobytes(): names[source[i].label or 0] for i in range(4)
+    }
+    wanted = [by_values[x.tobytes()] in is_animal for x in case.originals]
+    assert (animal == animal[np.argmax(wanted)]).tolist() == wanted
+
+
+def test_windows_are_spread_over_classes_and_images_are_taken_once(tmp_path):
+    published(tmp_path, VisualMixer(region_size=5))
+    labelled(tmp_path / "more", *"abcdefgh", first=10)
+    case = opened(tmp_path, auxiliary=str(tmp_path / "more"), windows=8)
+    assert case.auxiliary is not None
+    seeds = {picture(seed=i).tobytes(): i for i in range(30)}
+    known = [seeds[x.tobytes()] for x in case.auxiliary]
+    assert len({(i - 10) % 8 for i in known}) >= 7
+    case = opened(tmp_path, auxiliary=str(tmp_path / "more"), windows=100)
+    assert case.auxiliary is not None
+    assert len(case.auxiliary) == 16
+
+
+def test_originals_of_another_size_are_named(tmp_path):
+    published(tmp_path, VisualMixer(region_size=5))
+    for i in range(3):
+        save(tmp_path / f"src/{i}.png", photograph(seed=i, sides=(32, 48)))
+    with pytest.raises(DataError, match=r"sizes differ.* 24 x 16 .* of 48 x 32"):
+        opened(tmp_path)
+
+
+def test_whole_images_keep_their_numbers_in_the_published_set(tmp_path):
+    published(tmp_path, VisualMixer(region_size=5), count=6, rename=True)
+    (tmp_path / "src/2.png").unlink()
+    case = opened(tmp_path, images=3)
+    mixed = folder(tmp_path / "dst")
+    assert list(case.whole.numbers) == sorted(case.whole.numbers)
+    for image, number in zip(case.whole.published, case.whole.numbers, strict=True):
+        np.testing.assert_array_equal(mixed[number].image, image)
 
 
 def test_images_of_several_sizes_train_no_network(tmp_path):

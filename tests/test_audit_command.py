@@ -17,6 +17,7 @@ from folders import complaints, photograph, photographs, run_command, save
 from vim_jax import VisualMixer
 from vim_jax.attacks import audit as audits
 from vim_jax.attacks import cases, seed_search
+from vim_jax.attacks import published as published_sets
 from vim_jax.attacks.audit import audit
 from vim_jax.attacks.protocol import Outcome
 from vim_jax.attacks.verdicts import summary
@@ -29,6 +30,7 @@ FIELDS = {
     "name", "knowledge", "metric", "score", "low", "high", "chance", "control",
     "verdict",
 }  # fmt: skip
+CONTROL = {"case", "score", "needed", "low", "reach", "passed"}
 QUESTIONS = ["see", "recognise", "link", "unlock"]
 VERDICTS = {"leaks", "partial", "at chance", "inconclusive"}
 MODULES = (audits.thumbnail, audits.multiset, audits.linkage, seed_search)
@@ -78,7 +80,13 @@ def test_command_prints_verdicts_numbers_and_advice(written):
     _, out, err = written
     for question in QUESTIONS:
         assert re.search(rf"^{question} +({'|'.join(VERDICTS)}) ", out, re.MULTILINE)
-    for words in ("multiset", "SSIM", "control", "12 images, region size 2"):
+    for words in (
+        "multiset",
+        "SSIM",
+        "control",
+        "plan, algorithm",
+        "12 images, region size 2",
+    ):
         assert words in out
     assert "- Publish no image whose original is public" in out
     assert "recognition was not tried" in out
@@ -91,13 +99,28 @@ def test_json_holds_verdicts_and_attacks(written):
     numbers = json.loads(text, parse_constant=pytest.fail)
     assert list(numbers["verdicts"]) == QUESTIONS
     for answer in numbers["verdicts"].values():
-        assert set(answer) == {"verdict", "text"}
+        assert set(answer) == {"verdict", "text", "numbers"}
         assert answer["verdict"] in VERDICTS
         assert len(answer["text"]) > 20
+    see, _, link, unlock = (x["numbers"] for x in numbers["verdicts"].values())
+    assert numbers["verdicts"]["recognise"]["numbers"] == {}
+    rows = [
+        {
+            name: row[name]
+            for name in ("name", "metric", "score", "low", "high", "chance")
+        }
+        for row in numbers["attacks"]
+    ]
+    for deciding, metric in ((see, "SSIM"), (link, "rank-1"), (unlock, "")):
+        assert metric in deciding["metric"]
+        assert any(row.items() <= deciding.items() for row in rows)
+    assert see["thumbnail"] == [4, 4]
+    assert see["in_clear"] == 0
+    assert unlock["few_bits"] == 1
     assert len(numbers["attacks"]) > 10
     for row in numbers["attacks"]:
         assert set(row) == FIELDS
-        assert set(row["control"]) == {"case", "score", "needed", "passed"}
+        assert set(row["control"]) == CONTROL
         assert row["verdict"] in VERDICTS
         assert row["low"] <= row["score"] + 1e-9
         assert row["score"] <= row["high"] + 1e-9
@@ -180,8 +203,8 @@ def no_work(monkeypatch):
     def work(*_, **__):
         pytest.fail("work was begun")
 
-    for name in ("from_data", "from_published"):
-        monkeypatch.setattr(cases, name, work)
+    monkeypatch.setattr(cases, "from_data", work)
+    monkeypatch.setattr(published_sets, "from_published", work)
 
 
 def test_help_says_what_it_takes(call):

@@ -58,7 +58,9 @@ def afresh(images, mixer):
 
 
 def attack(mixed, plans, images, mixer, config, auxiliary=None):
-    knowledge = Knowledge(plans=plans, mixer=mixer, auxiliary=auxiliary)
+    knowledge = Knowledge(
+        plans=plans, mixer=mixer, auxiliary=auxiliary, known_originals=list(images)
+    )
     return run(mixed, knowledge, Truth(originals=list(images)), config)
 
 
@@ -247,7 +249,9 @@ def test_arrays_do_as_well_as_lists():
     mixed, plans = afresh(images, mixer)
     config = Config(known=(2,))
     lists = attack(mixed, plans, images, mixer, config)
-    knowledge = Knowledge(plans=np.stack(plans), mixer=mixer)
+    knowledge = Knowledge(
+        plans=np.stack(plans), mixer=mixer, known_originals=images[:2]
+    )
     arrays = run(np.stack(mixed), knowledge, Truth(originals=images), config)
     assert lists.scores == arrays.scores
 
@@ -258,6 +262,28 @@ def test_plans_and_mixer_are_needed():
     for knowledge in (Knowledge(), Knowledge(mixer=MIXERS["joint"])):
         with pytest.raises(ValueError, match="no plans or no mixer"):
             run(images, knowledge, Truth(originals=images), Config())
+
+
+def test_known_originals_are_needed():
+    images, mixer = smooth(8), MIXERS["joint"]
+    mixed, plans = afresh(images, mixer)
+    for few in (None, images[:1]):
+        knowledge = Knowledge(plans=plans, mixer=mixer, known_originals=few)
+        with pytest.raises(ValueError, match=r"known originals, known=\(2,\)"):
+            run(mixed, knowledge, Truth(originals=images), Config(known=(2,)))
+
+
+def test_what_is_known_is_not_read_off_the_truth():
+    """Of one permutation: wrong originals give it away to nobody."""
+    images, mixer = smooth(60), MIXERS["independent"]
+    mixed, _ = alike(images, 4, mixer, seed=5)
+    plans = [np.full((SIDE, SIDE), 4, np.int32)] * 60
+    for known, leaks in ((images[:8], True), (smooth(8, 99), False)):
+        knowledge = Knowledge(plans=plans, mixer=mixer, known_originals=known)
+        mixed = list(np.reshape(mixed, images.shape))
+        config = Config(known=(8,))
+        (score,) = run(mixed, knowledge, Truth(originals=images), config).scores
+        assert (score.score > 0.9) is leaks
 
 
 def test_lists_must_be_of_one_length():

@@ -156,10 +156,21 @@ def test_inversion_beats_the_thumbnail_on_images_it_has_not_seen():
 
 
 @pytest.mark.slow
-def test_inversion_learns_nothing_about_noise():
+@pytest.mark.parametrize(
+    ("module", "config"),
+    [
+        (inversion, SMALL),
+        (
+            gan_inversion,
+            gan_inversion.Config(**dataclasses.asdict(SMALL), critic_width=8),
+        ),
+    ],
+    ids=["inversion", "adversarial"],
+)
+def test_inversion_learns_nothing_about_noise(module, config):
     originals = noise(40, seed=1)
     mixed, plans = mixed_by_hand(originals, "entire")
-    outcome = inversion.run(
+    outcome = module.run(
         mixed,
         Knowledge(
             plans=plans,
@@ -167,7 +178,7 @@ def test_inversion_learns_nothing_about_noise():
             auxiliary=noise(300),
         ),
         Truth(originals=originals),
-        SMALL,
+        config,
     )
     pictures = outcome.reconstructions
     assert pictures is not None
@@ -362,6 +373,21 @@ def test_gan_samples_are_of_the_wanted_labels():
     found = gan_samples.samples(images, labels, wanted, config)
     assert [picture.shape for picture in found] == [(8, 8, 1)] * 4
     assert [picture.mean() > 127 for picture in found] == [False, True, True, False]
+
+
+@pytest.mark.slow
+def test_gan_samples_follow_no_labels_that_mean_nothing():
+    rng = np.random.default_rng(0)
+    bright = np.resize(np.arange(2), 256)
+    images = np.broadcast_to((bright * 255).astype(np.uint8), (1, 8, 8, 256)).T
+    config = gan_samples.Config(
+        width=8, latent=4, epochs=40, batch_size=32, learning_rate=2e-3
+    )
+    wanted = np.resize(np.arange(2), 64)
+    labels = rng.permutation(bright)
+    found = gan_samples.samples(images, labels, wanted, config)
+    right = np.mean([(x.mean() > 127) == y for x, y in zip(found, wanted, strict=True)])
+    assert 0.2 < right < 0.8
 
 
 def test_gan_samples_take_sides_that_can_be_halved_twice():

@@ -309,6 +309,13 @@ def test_overfitted_networks_leak_and_mixing_hides():
         # histogram.
         assert score.score < 0.6
         assert score.verdict != "leaks"
+        plain = found[f"membership, {name}, plain", "AUC,"]
+        assert plain.score == plain.control.score == score.control.score
+        assert plain.low == plain.control.low
+        assert plain.low < plain.score < plain.high
+    best = max(x.score for (name, _), x in found.items() if name.endswith(", plain"))
+    reached = {x.control.reach for (_, metric), x in found.items() if metric == "AUC,"}
+    assert reached == {best}
 
 
 def test_pixels_that_stay_in_place_leak_as_plain_images():
@@ -329,7 +336,7 @@ def test_the_same_seed_gives_the_same_scores_and_progress_is_reported():
     first = outcome(TINY, images, labels, progress=lambda *step: steps.append(step))
     assert first == outcome(TINY, images, labels)
     assert steps == [(i + 1, 6) for i in range(6)]
-    assert len(first.scores) == 18
+    assert len(first.scores) == 27
     assert first.note is not None
     assert "4 networks" in first.note
     assert "80 non-members are too few" in first.note

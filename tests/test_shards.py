@@ -319,6 +319,7 @@ def test_commands(here, capsys):
     code, out, _ = run_command(capsys, "merge", "dst")
     assert code == 0
     assert "Merged: dst holds 4 mixed images." in out
+    assert "vim-jax audit dst --originals SRC" in out
     code, _, err = run_command(capsys, "merge", "dst")
     assert code == 2
     assert "is merged already" in complaints(err)[0]

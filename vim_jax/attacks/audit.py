@@ -38,7 +38,6 @@ from vim_jax.data.writers import write_atomically
 
 Budget = Literal["quick", "full"]
 
-_DIGITS = ("mnist", "embedded:digits")  # A mirrored digit is another one, or none.
 _SMALL = 64  # Pixels a side.
 _SEVERAL = 8  # Images that key reuse takes: some to learn from, some to score.
 _KNOWN = (1, 4)  # Originals known to the attacker where a permutation is reused.
@@ -120,11 +119,12 @@ def attacks_on(
         skipped["jigsaw"] = skipped["jigsaw_net"] = "each image is a single region"
     else:
         add(jigsaw, jigsaw.Config())
-    whole, originals, plans = case.whole
-    if len(whole):
-        knowledge = dataclasses.replace(case.knowledge, plans=plans)
-        images = (whole, knowledge, Truth(originals=originals))
-        add(seed_search, seed_search.Config(), images=images, progress=None)
+    whole = case.whole
+    if len(whole.published):
+        knowledge = dataclasses.replace(case.knowledge, plans=whole.plans)
+        images = (whole.published, knowledge, Truth(originals=whole.originals))
+        config, numbers = seed_search.Config(), whole.numbers
+        add(seed_search, config, images=images, numbers=numbers, progress=None)
     else:
         skipped["seed_search"] = "the images are too large to try many keys"
     if case.one_shape and len(case.published) >= _SEVERAL:
@@ -142,9 +142,9 @@ def attacks_on(
         learnt = ("inversion", "gan_inversion", "jigsaw_net")
         skipped |= dict.fromkeys(learnt, why)
     if why is None and (case.labels is None or case.auxiliary_labels is None):
-        why = "the images have no labels"
+        why = case.why_unlabelled
     if why is None:
-        config = recognition.Config(flip=case.name not in _DIGITS)
+        config = recognition.Config(flip=case.flips)
         add(recognition, config, attribute=case.attribute, progress=None)
     else:
         skipped["recognition"] = why

@@ -103,9 +103,10 @@ def run(
 
     Args:
       published: images of one shape.
-      knowledge: with `plans`, `mixer` and `auxiliary`; the attack by correlations is
-        left out if there are no auxiliary images or regions are scrambled.
-      truth: the originals, of which the attacker knows a few.
+      knowledge: with `plans`, `mixer`, `known_originals` and `auxiliary`; the attack by
+        correlations is left out if there are no auxiliary images or regions are
+        scrambled.
+      truth: the originals.
       config: how much the attacker has.
 
     Returns:
@@ -113,13 +114,20 @@ def run(
       correlations; the reconstructions are those of the last one.
 
     Raises:
-      ValueError: if plans or mixer are missing, images are of different shapes, or too
-        few to keep some for scoring.
+      ValueError: if plans or mixer are missing, known originals are too few, images are
+        of different shapes, or too few to keep some for scoring.
     """
     if knowledge.plans is None or knowledge.mixer is None:
         raise ValueError("knowledge has no plans or no mixer, which this attack takes")
     mixer = knowledge.mixer
     shape, used = _check(published, knowledge, truth, config)
+    plaintext = knowledge.known_originals
+    if plaintext is None or len(plaintext) < max(config.known):
+        count = 0 if plaintext is None else len(plaintext)
+        raise ValueError(
+            f"knowledge has {count} known originals, known={config.known}: give more."
+        )
+    given = _flat(plaintext[: max(config.known)])
     mixed = _flat(published[: config.images])
     originals = _flat(truth.originals[: config.images])
     plans = [np.asarray(plan, np.int32) for plan in knowledge.plans[: len(mixed)]]
@@ -136,7 +144,7 @@ def run(
 
     def attack(mixed: Flat, groups: list[Group]) -> list[Flat]:
         sets = [
-            restored(mixed, from_pairs(mixed[:k], originals[:k], groups))
+            restored(mixed, from_pairs(mixed[:k], given[:k], groups))
             for k in config.known
         ]
         if auxiliary is not None:

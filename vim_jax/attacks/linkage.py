@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int32, UInt8
 from PIL import Image
 
 from vim_jax.attacks import intervals
+from vim_jax.attacks.intervals import Estimate
 from vim_jax.attacks.protocol import (
     Control,
     Images,
@@ -46,7 +47,8 @@ def run(
 ) -> Outcome:
     """Looks each image up among the candidates. The control looks up the originals.
 
-    The original of each published image must be among the candidates, once.
+    The original of each published image must be among the candidates, once. A single
+    candidate is found by whoever names it: nothing is known then.
     """
     if knowledge.plans is None or knowledge.candidates is None:
         raise ValueError("knowledge has no plans or no candidates: this attack links")
@@ -72,7 +74,11 @@ _Features = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def _ways(scrambled: bool) -> Sequence[tuple[str, tuple[Known, ...], _Features]]:
     values = sorted_values if not scrambled else _all_values
     return (
-        ("linkage by sorted values", ("plan", "candidate originals"), values),
+        (
+            "linkage by sorted values",
+            ("plan", "algorithm", "candidate originals"),
+            values,
+        ),
         ("linkage by thumbnail", ("plan", "candidate originals"), _region_means),
         ("linkage by perceptual hash", ("candidate originals",), _hash),
     )
@@ -174,10 +180,14 @@ def _scores(name, known, distance, own, control) -> list[Score]:
     genuine = distance[rows, own][:, None]
     # Ties count half. The genuine one ties with itself.
     farther = (distance > genuine).sum(1) + (distance == genuine).sum(1) / 2 - 0.5
-    areas = farther / max(1, distance.shape[1] - 1)
+    others = distance.shape[1] - 1
+    rate = intervals.rate(int(found.sum()), len(found))
+    if not others:
+        rate = Estimate(rate.value, -np.inf, np.inf)
+    areas = farther / others if others else np.full(len(own), 0.5)
     return [
         score(
-            intervals.rate(int(found.sum()), len(found)),
+            rate,
             name=name,
             knowledge=known,
             metric="rank-1 (share)",

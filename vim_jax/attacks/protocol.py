@@ -52,6 +52,8 @@ class Knowledge:
         published.
       auxiliary_labels: int `m`.
       candidates: images among which the originals are.
+      known_originals: of the first published images, in their order; attacks with known
+        plaintext take as few of them as they say.
     """
 
     plans: Plans | None = None
@@ -59,6 +61,7 @@ class Knowledge:
     auxiliary: UInt8[np.ndarray, "m _ _ _"] | None = None
     auxiliary_labels: Int[np.ndarray, " m"] | None = None
     candidates: Images | None = None
+    known_originals: Images | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,11 +85,17 @@ class Control:
       case: what was attacked instead.
       score: what the attack scored there.
       needed: what it must score there to count as working.
+      low: lower end of the 95 % interval of `score`, where chance is that of the
+        attack: it must be above; None if chance is another.
+      reach: what the best attack of this kind scored there, where several are measured
+        by one; None to measure by `score`.
     """
 
     case: str
     score: float
     needed: float
+    low: float | None = None
+    reach: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -119,31 +128,45 @@ class Score:
     control: Control
 
     @property
+    def control_passed(self) -> bool:
+        """Whether the attack works where it must, and not by luck."""
+        low = self.control.low
+        return self.control.passed and (low is None or low > self.chance)
+
+    @property
     def verdict(self) -> Verdict:
         """What the score says.
 
         "inconclusive" where the control failed, or a single image gives no interval;
-        "at chance" where the interval reaches
-        down to chance; "leaks" from half-way between chance and control; "partial"
+        "at chance" where the interval reaches down to chance; "leaks" from half-way
+        between chance and control, or what the best attack reached there; "partial"
         between these.
         """
-        if not self.control.passed or not math.isfinite(self.low):
+        if not self.control_passed or not math.isfinite(self.low):
             return "inconclusive"
         if self.low <= self.chance:
             return "at chance"
-        half_way = (self.chance + self.control.score) / 2
+        reach = self.control.score if self.control.reach is None else self.control.reach
+        half_way = (self.chance + reach) / 2
         return "leaks" if self.score >= half_way else "partial"
 
     def as_json(self) -> dict[str, Any]:
         """Returns the score as plain data; an end that is not known is None."""
-        control = dataclasses.asdict(self.control) | {"passed": self.control.passed}
+        control = dataclasses.asdict(self.control) | {
+            "low": _finite(self.control.low),
+            "passed": self.control_passed,
+        }
         return dataclasses.asdict(self) | {
             "knowledge": list(self.knowledge),
-            "low": self.low if math.isfinite(self.low) else None,
-            "high": self.high if math.isfinite(self.high) else None,
+            "low": _finite(self.low),
+            "high": _finite(self.high),
             "control": control,
             "verdict": self.verdict,
         }
+
+
+def _finite(end: float | None) -> float | None:
+    return end if end is not None and math.isfinite(end) else None
 
 
 def score(

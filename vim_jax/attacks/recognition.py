@@ -156,7 +156,7 @@ def run(
         ),
         (
             "recognition of thumbnails, plain-trained",
-            ("plan", *labelled),
+            everything,
             probabilities(plain, np.clip(thumbnails / 255, 0, 1)),
         ),
         (
@@ -235,7 +235,7 @@ def _score(name, known, task, found, control, right, config: Config) -> Score:
     # The most frequent value is what an attacker guesses who sees nothing.
     chance = float(np.bincount(right).max() / len(right))
     hit: Bool[np.ndarray, " n"] = found.argmax(1) == right
-    works = float((control.argmax(1) == right).mean())
+    works = intervals.rate(int((control.argmax(1) == right).sum()), len(right))
     return score(
         intervals.rate(int(hit.sum()), len(hit)),
         name=name,
@@ -244,7 +244,8 @@ def _score(name, known, task, found, control, right, config: Config) -> Score:
         chance=chance,
         control=Control(
             "the originals, not mixed, by the plain-trained classifier",
-            works,
+            works.value,
             chance + config.control_share * (1 - chance),
+            low=works.low,
         ),
     )

@@ -39,7 +39,7 @@ class Patch(NamedTuple):
     """A part of one image that regions do not stick out of.
 
     Attributes:
-      index: number of the image in its batch.
+      index: number of the image, as it is folded into the key.
       pixels: `h w c`, with one channel unless cells change channels.
       size: `h w`, its region sizes.
       words: the keystream of the patch, if it were an image, part by part; None, for

@@ -11,7 +11,7 @@ Nothing of this helps against a `SecretKey`: 256 bits are not tried one by one.
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -110,17 +110,22 @@ def search(
     mixer: VisualMixer,
     config: Config,
     progress: Progress | None = None,
+    *,
+    numbers: Sequence[int] | None = None,
 ) -> Found:
     """Returns the seed under which the published images look smoothest.
 
     Args:
-      published: image i is taken to be mixed under `fold_in(jax.random.key(seed), i)`.
+      published: each taken to be mixed under `fold_in(jax.random.key(seed), number)`.
       plans: region sizes of each, in pixels.
       mixer: the algorithm; only its channels and scrambling matter.
       config: how the search is done; `images` is not looked at.
       progress: called with the number of seeds tried and the number to try.
+      numbers: of the images, by default in their order from 0.
     """
     patch, bounds = choose_patch(published, plans, mixer, config.patch)
+    numbers = range(len(published)) if numbers is None else numbers
+    patch = patch._replace(index=np.asarray(numbers[int(patch.index)], np.uint32))
     judge = functools.partial(
         patch_roughness, patch=patch, bounds=bounds, channels=patch_channels(mixer)
     )
@@ -132,17 +137,19 @@ def search(
     start = time.perf_counter()
     for first in range(0, count, batch):
         # The last batch is filled up with seeds from beyond the end, which are dropped.
-        numbers = (first + np.arange(batch)).astype(np.uint32)
-        rough = np.asarray(judge(jnp.asarray(numbers)), np.float64)[: count - first]
-        numbers = numbers[: count - first]
+        seeds = (first + np.arange(batch)).astype(np.uint32)
+        rough = np.asarray(judge(jnp.asarray(seeds)), np.float64)[: count - first]
+        seeds = seeds[: count - first]
         total, squares = total + rough.sum(), squares + (rough**2).sum()
-        best, values = np.append(best, numbers), np.append(values, rough)
+        best, values = np.append(best, seeds), np.append(values, rough)
         keep = np.argsort(values, kind="stable")[: config.finalists]
         best, values = best[keep], values[keep]
         if progress is not None:
-            progress(first + len(numbers), count)
+            progress(first + len(seeds), count)
     seconds = time.perf_counter() - start
-    restored = (_moved(int(s), published, plans, mixer, unshuffle) for s in best)
+    restored = (
+        _moved(int(s), numbers, published, plans, mixer, unshuffle) for s in best
+    )
     whole = [float(_set_roughness(images)) for images in restored]
     winner = int(np.argmin(whole))
     others = max(count - 1, 1)
@@ -161,9 +168,12 @@ def restore(
     published: Images,
     plans: Plans,
     mixer: VisualMixer,
+    *,
+    numbers: Sequence[int] | None = None,
 ) -> list[UInt8[np.ndarray, "h w c"]]:
     """Returns what the published images are if they were mixed under a seed."""
-    return list(np.asarray(_moved(seed, published, plans, mixer, unshuffle)))
+    numbers = range(len(published)) if numbers is None else numbers
+    return list(np.asarray(_moved(seed, numbers, published, plans, mixer, unshuffle)))
 
 
 def run(
@@ -172,6 +182,7 @@ def run(
     truth: Truth,
     config: Config,
     *,
+    numbers: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Searches the seed of a published set.
@@ -181,11 +192,11 @@ def run(
     restores all or none of them.
 
     Args:
-      published: images, the first of which are of one shape; image i is tried as the
-        i-th of its batch.
+      published: images, the first of which are of one shape.
       knowledge: with `plans` and `mixer`.
       truth: the originals.
       config: how the search is done.
+      numbers: of the images in the published set, see `search`.
       progress: see `search`; counts once for the set and once for the control.
 
     Returns:
@@ -202,11 +213,12 @@ def run(
     originals = truth.originals[: config.images]
     _check(mixed, plans, originals)
     seed = int(np.random.default_rng(config.seed).integers(1 << config.seed_bits))
-    control = list(np.asarray(_moved(seed, originals, plans, mixer, shuffle)))
+    numbers = (range(len(mixed)) if numbers is None else numbers)[: len(mixed)]
+    control = list(np.asarray(_moved(seed, numbers, originals, plans, mixer, shuffle)))
 
     def attack(images: Images) -> tuple[int, Images, float]:
-        found = search(images, plans, mixer, config, progress)
-        restored = restore(found.seed, images, plans, mixer)
+        found = search(images, plans, mixer, config, progress, numbers=numbers)
+        restored = restore(found.seed, images, plans, mixer, numbers=numbers)
         pairs = zip(restored, originals, strict=True)
         hits = sum(np.array_equal(*pair) for pair in pairs)
         return hits, restored, found.seeds_per_second
@@ -257,7 +269,12 @@ def _set_roughness(images: UInt8[jax.Array, "n h w c"]) -> Float32[jax.Array, ""
 
 
 def _moved(
-    seed, images: Images, plans: Plans, mixer: VisualMixer, function
+    seed,
+    numbers: Sequence[int],
+    images: Images,
+    plans: Plans,
+    mixer: VisualMixer,
+    function,
 ) -> jax.Array:
     """Returns a batch `n h w c`, shuffled or unshuffled under a seed."""
     all_bounds = [bounds_of_sizes(size) for size in plans]
@@ -268,11 +285,12 @@ def _moved(
         squares=all(bounds.squares for bounds in all_bounds),
     )
     pixels, sizes = np.stack([*images]), np.stack([*plans]).astype(np.int32)
-    return _move(jnp.uint32(seed), pixels, sizes, mixer, function, bounds)
+    own = np.asarray(numbers, np.uint32)
+    return _move(jnp.uint32(seed), own, pixels, sizes, mixer, function, bounds)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4, 5))
-def _move(seed, images, sizes, mixer: VisualMixer, function, bounds: Bounds):
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+def _move(seed, numbers, images, sizes, mixer: VisualMixer, function, bounds: Bounds):
     key = jax.random.key(seed, impl=IMPLEMENTATION)
 
     def one(i, image, size):
@@ -284,4 +302,4 @@ def _move(seed, images, sizes, mixer: VisualMixer, function, bounds: Bounds):
             scramble_regions=mixer.scramble_regions,
         )
 
-    return jax.vmap(one)(jnp.arange(len(images), dtype=jnp.uint32), images, sizes)
+    return jax.vmap(one)(numbers, images, sizes)

@@ -51,7 +51,7 @@ def run(
         pictures,
         truth.originals,
         name="thumbnail",
-        knowledge=("plan",),
+        knowledge=("plan", "algorithm"),
         control_case=f"region size {config.control_size}",
         control_pictures=control,
         control_ssim=config.control_ssim,

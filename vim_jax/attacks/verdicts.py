@@ -8,8 +8,9 @@ import numpy as np
 
 import vim_jax
 from vim_jax.attacks.audit import Audit
-from vim_jax.attacks.cases import WINDOW, Case
+from vim_jax.attacks.cases import Case
 from vim_jax.attacks.protocol import Plans, Score, Verdict
+from vim_jax.attacks.published import WINDOW
 from vim_jax.entropy import permutation_bits
 from vim_jax.regions import regions_of
 
@@ -19,6 +20,8 @@ _LARGE_THUMBNAIL = 16  # Pixels a side: people know scenes and faces from 32.
 _WORST_FIRST: tuple[Verdict, ...] = ("leaks", "partial", "at chance", "inconclusive")
 _WEAK_BITS = 64
 _SOME = 0.005  # A share of pixels worth a sentence.
+_TOO_FEW = "1 image is too few for an interval: give 2 or more."
+_DECIDING = ("name", "metric", "score", "low", "high", "chance")
 
 
 class Answer(NamedTuple):
@@ -29,12 +32,15 @@ class Answer(NamedTuple):
       verdict: of the attack that came farthest; "inconclusive" where none was run.
       text: for the data owner.
       scores: what it rests on.
+      numbers: those that decide: of the score that came farthest, and of what else
+        counts.
     """
 
     question: Question
     verdict: Verdict
     text: str
     scores: tuple[Score, ...]
+    numbers: dict[str, Any]
 
 
 def answers(found: Audit) -> tuple[Answer, ...]:
@@ -57,13 +63,17 @@ def thumbnail_side(plans: Plans) -> tuple[int, int]:
     return int(median[0]), int(median[1])
 
 
-def _worst(scores: Sequence[Score]) -> Verdict:
-    """Returns the verdict of the attack that came farthest.
+def _farthest(scores: Sequence[Score]) -> Score:
+    """Returns the score of the attack that came farthest.
 
     Attacks whose controls failed do not count beside others that worked.
     """
-    found = [score.verdict for score in scores]
-    return next(verdict for verdict in _WORST_FIRST if verdict in found)
+    return min(scores, key=lambda x: (_WORST_FIRST.index(x.verdict), -x.score))
+
+
+def _numbers(score: Score) -> dict[str, Any]:
+    plain = score.as_json()
+    return {name: plain[name] for name in _DECIDING}
 
 
 def _of(found: Audit, *names: str) -> tuple[Score, ...]:
@@ -72,25 +82,28 @@ def _of(found: Audit, *names: str) -> tuple[Score, ...]:
 
 
 def _see(found: Audit) -> Answer:
+    tried = _of(
+        found,
+        "as_published",
+        "thumbnail",
+        "multiset",
+        "jigsaw",
+        "jigsaw_net",
+        "inversion",
+        "gan_inversion",
+    )
     scores = tuple(
         score
-        for score in _of(
-            found,
-            "as_published",
-            "thumbnail",
-            "multiset",
-            "jigsaw",
-            "jigsaw_net",
-            "inversion",
-            "gan_inversion",
-        )
+        for score in tried
         if score.metric == "SSIM" and "other kind" not in score.name
     )
-    best = max(scores, key=lambda score: score.score)
+    best = _farthest(scores)
     width, height = thumbnail_side(found.case.plans)
     clear, in_place = clear_share(found.case), not found.case.mixer.scramble_regions
-    verdict = _worst(scores)
-    if verdict == "at chance":
+    verdict = best.verdict
+    if verdict == "inconclusive":
+        text = "How near the attacks came to the originals is not known."
+    elif verdict == "at chance":
         trained = ", which trained no network" if found.budget == "quick" else ""
         text = (
             "No attack came nearer to the originals than a blind guess, of these at "
@@ -102,6 +115,9 @@ def _see(found: Audit) -> Answer:
             f"guess: {best.chance:.2f}; the attack where it must succeed: "
             f"{best.control.score:.2f})."
         )
+    unknown = dict.fromkeys(x.name for x in tried if x.verdict == "inconclusive")
+    if unknown:
+        text = f"{text} Inconclusive: {', '.join(unknown)}."
     if in_place:
         what = "each image"
         if found.case.cut:
@@ -116,7 +132,8 @@ def _see(found: Audit) -> Answer:
     visible = in_place and max(width, height) > _LARGE_THUMBNAIL
     if verdict in ("at chance", "inconclusive") and (clear >= _SOME or visible):
         verdict = "partial"
-    return Answer("see", verdict, text, scores)
+    numbers = _numbers(best) | {"thumbnail": [width, height], "in_clear": clear}
+    return Answer("see", verdict, text, scores, numbers)
 
 
 def _recognise(found: Audit) -> Answer:
@@ -124,7 +141,7 @@ def _recognise(found: Audit) -> Answer:
     if not scores:
         why = found.skipped["recognition"]
         text = f"Not tried: {why}. So nothing is known about this."
-        return Answer("recognise", "inconclusive", text, ())
+        return Answer("recognise", "inconclusive", text, (), {})
     adapted = [score for score in scores if score.name == "recognition, adapted"]
     task, *second = adapted
     use = (
@@ -138,19 +155,23 @@ def _recognise(found: Audit) -> Answer:
             "labels, an attacker with other labels can learn, too. No second attribute "
             "is known for these images."
         )
-        return Answer("recognise", _worst(adapted), text, scores)
+        return Answer("recognise", task.verdict, text, scores, _numbers(task))
     other = second[0]
     text = (
         f"{use} It tells {other.metric.partition(' (')[0]}, which nobody meant to "
         f"release, for {other.score:.0%} (chance {other.chance:.0%}, on plain images "
         f"{other.control.score:.0%})."
     )
-    return Answer("recognise", other.verdict, text, scores)
+    return Answer("recognise", other.verdict, text, scores, _numbers(other))
 
 
 def _link(found: Audit) -> Answer:
     scores = _of(found, "linkage")
     exact, hashed = scores[0], scores[-2]
+    best = _farthest([score for score in scores if score.metric == exact.metric])
+    if len(found.case.candidates) == 1:
+        text = "Not tried: a single candidate is no choice. Give more images."
+        return Answer("link", "inconclusive", text, scores, _numbers(best))
     text = (
         f"Whoever holds candidate originals finds the right one for {exact.score:.0%} "
         f"of the images, among {len(found.case.candidates):,}: a permutation keeps "
@@ -158,7 +179,8 @@ def _link(found: Audit) -> Answer:
         "image search, by a perceptual hash and without the plan, finds "
         f"{hashed.score:.0%}."
     )
-    return Answer("link", _worst(scores), text, scores)
+    verdict = _farthest(scores).verdict
+    return Answer("link", verdict, text, scores, _numbers(best))
 
 
 def _unlock(found: Audit) -> Answer:
@@ -166,15 +188,16 @@ def _unlock(found: Audit) -> Answer:
     share = weak_share(found.case)
     weak = (
         f" {share:.0%} of the pixels lie in regions with fewer than {_WEAK_BITS} bits "
-        "of arrangement, which can be tried one by one, without the key."
+        "of arrangement: no attack here tries all of these, but no key keeps others "
+        "from it."
         if share >= _SOME
         else ""
     )
     if not scores:
         text = f"Not tried: {found.skipped['seed_search']}.{weak}"
-        return Answer("unlock", "inconclusive", text, ())
-    verdict = _worst(scores)
-    worst = min(scores, key=lambda score: _WORST_FIRST.index(score.verdict))
+        return Answer("unlock", "inconclusive", text, (), {"few_bits": share})
+    worst = _farthest(scores)
+    verdict = worst.verdict
     if verdict == "leaks":
         text = f"The key falls: {worst.name} succeeds.{weak}"
     elif verdict == "partial":
@@ -189,13 +212,14 @@ def _unlock(found: Audit) -> Answer:
         )
     if share >= _SOME and verdict == "at chance":
         verdict = "partial"
-    return Answer("unlock", verdict, text, scores)
+    numbers = _numbers(worst) | {"few_bits": share}
+    return Answer("unlock", verdict, text, scores, numbers)
 
 
 def weak_share(case: Case) -> float:
-    """Returns the share of pixels in regions that can be tried one by one.
+    """Returns the share of pixels in regions of fewer than 64 bits of arrangement.
 
-    These have fewer than 64 bits of arrangement; pixels in clear are not counted.
+    Pixels in clear are not counted.
     """
     shares = []
     for image, size in zip(case.originals, case.plans, strict=True):
@@ -233,10 +257,16 @@ def advice(found: Audit) -> list[str]:
     """Returns what to change, most urgent first."""
     by_question = {answer.question: answer for answer in answers(found)}
     lines = []
-    if by_question["unlock"].verdict in ("leaks", "partial"):
+    keys = [score.verdict for score in by_question["unlock"].scores]
+    if "leaks" in keys or "partial" in keys:
         lines.append(
             "Mix with `vim-jax mix`, which uses a fresh 256-bit key and another "
             "permutation for each image; never with jax.random.key(seed)."
+        )
+    if weak_share(found.case) >= _SOME:
+        lines.append(
+            f"Use larger regions where they have fewer than {_WEAK_BITS} bits of "
+            "arrangement: a longer key adds nothing there."
         )
     width, height = thumbnail_side(found.case.plans)
     in_place = not found.case.mixer.scramble_regions
@@ -273,7 +303,11 @@ def summary(found: Audit) -> dict[str, Any]:
         "budget": found.budget,
         "images": len(found.case.published),
         "verdicts": {
-            answer.question: {"verdict": answer.verdict, "text": answer.text}
+            answer.question: {
+                "verdict": answer.verdict,
+                "text": answer.text,
+                "numbers": answer.numbers,
+            }
             for answer in answers(found)
         },
         "attacks": [score.as_json() for score in found.scores],
@@ -283,6 +317,7 @@ def summary(found: Audit) -> dict[str, Any]:
         "advice": advice(found),
         "notes": [
             *found.case.notes,
+            *([_TOO_FEW] if len(found.case.published) == 1 else []),
             *(x.note for x in found.outcomes.values() if x.note is not None),
         ],
         "seconds": {name: round(s, 1) for name, s in found.seconds.items()},

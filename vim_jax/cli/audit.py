@@ -165,7 +165,7 @@ def audit(
         else:
             assert published is not None
             assert originals is not None
-            from vim_jax.attacks.cases import from_published
+            from vim_jax.attacks.published import from_published
 
             case = from_published(
                 published,
@@ -226,7 +226,7 @@ def _print(found: "Audit", numbers: dict) -> None:
             f"{printable(answer['text'])}"
         )
     table = Table()
-    for column in ("attack", "metric"):
+    for column in ("attack", "knows", "metric"):
         table.add_column(column, overflow="fold")
     for column in ("score", "95 %", "chance", "control"):
         table.add_column(column, justify="right")
@@ -236,6 +236,7 @@ def _print(found: "Audit", numbers: dict) -> None:
         interval = f"{row['low']:.3g} to {row['high']:.3g}" if known else "-"
         table.add_row(
             row["name"],
+            ", ".join(row["knowledge"]) or "-",
             row["metric"],
             f"{row['score']:.3g}",
             interval,

@@ -1,6 +1,7 @@
 """`vim-jax merge`: end a job that was mixed in shards."""
 
 import pathlib
+import shlex
 from typing import Annotated
 
 import tyro
@@ -27,4 +28,6 @@ def merge(
     from vim_jax.data.shards import merge as merge_parts
 
     say(f"Merged: {dst} holds {count(merge_parts(dst), 'mixed image')}.")
+    command = shlex.join(["vim-jax", "audit", str(dst), "--originals"])
+    say(f"To see what an attacker sees: {command} SRC, what it was mixed from.")
     return 0

@@ -1,0 +1,335 @@
+"""Sets that `vim-jax mix` published, as cases for an audit."""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+from vim_jax.attacks.cases import Case, Whole, as_bytes, may_be_mirrored, photographs
+from vim_jax.attacks.recognition import second_attribute
+from vim_jax.data import manifest
+from vim_jax.data.buckets import Buckets
+from vim_jax.data.errors import DataError
+from vim_jax.data.example import Example, LazySource
+from vim_jax.data.padded import as_grey_levels, plan_images
+from vim_jax.data.sources import open_source
+from vim_jax.mixer import VisualMixer
+from vim_jax.regions import uniform_plan
+
+Progress = Callable[[int, int], None]
+
+WINDOW = 192
+"""Larger images are judged by a window of about this side, in pixels."""
+
+_MOST_WHOLE = 1 << 20  # Pixels.
+_FEW_WHOLE = 4
+_STRANGERS = 1000  # Auxiliary images among the candidates.
+
+
+class _Pair(NamedTuple):
+    """A published image and its original.
+
+    Attributes:
+      number: of the image in the published set.
+      mixed: as published.
+      original: as it was before.
+      size: its region sizes, in pixels.
+      label: the name of its class, or None.
+    """
+
+    number: int
+    mixed: UInt8[np.ndarray, "h w *c"]
+    original: UInt8[np.ndarray, "h w *c"]
+    size: Int32[np.ndarray, "h w"]
+    label: str | None
+
+
+def from_published(
+    published: str | os.PathLike[str],
+    originals: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    auxiliary: str | None,
+    data_dir: str | None,
+    images: int,
+    windows: int,
+    max_pixels: int | None = None,
+    progress: Progress | None = None,
+) -> Case:
+    """Returns a set that `vim-jax mix` published.
+
+    Each published image is matched with its original by their values, which mixing
+    keeps: so neither names nor the key are needed. Its label is that of its original;
+    labels of originals and of auxiliary images are the same where their names are.
+
+    Args:
+      published: the folder with the manifest.
+      originals: what it was made from, see `open_source`; some sets have a second
+        attribute.
+      split: of `originals`, if that is a TFDS data set.
+      auxiliary: images like them that were not published; see `open_source`.
+      data_dir: where the TFDS data sets lie.
+      images: how many images to look at, at most, evenly spread.
+      windows: how many windows of auxiliary images the attacker has, at most.
+      max_pixels: the largest image to decode.
+      progress: called with the images read and to read.
+
+    Raises:
+      DataError: if there is no manifest, or no published image has its original among
+        `originals`.
+    """
+    folder = pathlib.Path(published)
+    head = manifest.read(folder / manifest.NAME)[0]
+    mixer = VisualMixer(**{**head["settings"], "clip": True})
+    is_tfds = head["file_format"] == "tfds"
+    mixed = open_source(folder, split="train" if is_tfds else None)
+    plain = open_source(
+        originals, split=split, data_dir=data_dir, max_pixels=max_pixels
+    )
+    chosen = _spread(len(mixed), images)
+    total = len(chosen) + len(plain)
+    wanted: dict[bytes, tuple[int, UInt8[np.ndarray, "h w *c"]]] = {}
+    for done, i in enumerate(chosen):
+        image = mixed[i].image
+        wanted[_values(image)] = i, image
+        if progress is not None:
+            progress(done + 1, total)
+    partners: dict[bytes, Example] = {}
+    sides: set[tuple[int, ...]] = set()
+    for i in range(len(plain)):
+        example = plain[i]
+        sides.add(example.image.shape[:2])
+        values = _values(example.image)
+        if values in wanted:
+            partners[values] = example
+        if progress is not None:
+            progress(len(chosen) + i + 1, total)
+    if not partners:
+        own = {image.shape[:2] for _, image in wanted.values()}
+        raise DataError(_why_none_matches(folder, own, originals, sides))
+    notes = []
+    if missing := len(wanted) - len(partners):
+        notes.append(f"{missing} published images have no original among {originals}.")
+    buckets = Buckets()
+    uncut = [
+        _Pair(
+            number,
+            image,
+            partners[values].image,
+            _plan(partners[values].image, mixer, buckets),
+            _label(plain, partners[values]),
+        )
+        for values, (number, image) in wanted.items()
+        if values in partners
+    ]
+    cut = [_window(pair) for pair in uncut]
+    shapes = {pair.mixed.shape for pair in cut}
+    known, known_labels, names = None, [], _names(plain)
+    if auxiliary is not None and len(shapes) == 1:
+        source = open_source(auxiliary, data_dir=data_dir, max_pixels=max_pixels)
+        (shape,) = shapes
+        known, known_labels = _windows(source, shape, windows, progress)
+        names += _names(source)
+    elif auxiliary is not None:
+        notes.append("The images have different sizes, so no network was trained.")
+    own = [pair.original for pair in cut]
+    strangers = [] if known is None else known[_spread(len(known), _STRANGERS)]
+    labels = _Labels.of([pair.label for pair in cut], known_labels, names)
+    return Case(
+        name=folder.name,
+        mixer=mixer,
+        published=[pair.mixed for pair in cut],
+        originals=own,
+        plans=[pair.size for pair in cut],
+        candidates=[*own, *strangers],
+        whole=_whole(uncut),
+        auxiliary=known,
+        labels=labels.own,
+        auxiliary_labels=labels.auxiliary,
+        why_unlabelled=labels.why_not,
+        flips=may_be_mirrored(labels.names),
+        attribute=second_attribute(os.fspath(originals), labels.names),
+        other=() if known is None else photographs(known.shape[1:]),
+        cut=any(
+            here.size.shape != pair.size.shape
+            for here, pair in zip(cut, uncut, strict=True)
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _why_none_matches(
+    folder: pathlib.Path,
+    own: set[tuple[int, ...]],
+    originals: str | os.PathLike[str],
+    sides: set[tuple[int, ...]],
+) -> str:
+    """Returns a sentence; `own` and `sides` are heights and widths of the images."""
+    if own.isdisjoint(sides):
+        (h, w), (height, width) = min(own), min(sides)
+        return (
+            f"sizes differ: {folder} holds images of {w} x {h} pixels, {originals} of "
+            f"{width} x {height}: give the images that it was made from, at their size"
+        )
+    return (
+        f"no image of {folder} was made from one of {originals}: give the images "
+        "that it was made from"
+    )
+
+
+class _Labels(NamedTuple):
+    """Labels of published and of auxiliary images, by common numbers.
+
+    Attributes:
+      names: of the labels.
+      own: of the published images; None if they cannot be compared.
+      auxiliary: of the auxiliary images.
+      why_not: why there are none, or nothing.
+    """
+
+    names: tuple[str, ...]
+    own: Int[np.ndarray, " n"] | None
+    auxiliary: Int[np.ndarray, " m"] | None
+    why_not: str
+
+    @classmethod
+    def of(
+        cls,
+        own: Sequence[str | None],
+        auxiliary: Sequence[str | None],
+        names: Iterable[str],
+    ) -> "_Labels":
+        """Numbers labels by their names."""
+        names = tuple(dict.fromkeys(names))
+        for kind, labels in (("", own), ("auxiliary ", auxiliary)):
+            bare = sum(label is None for label in labels)
+            if bare == len(labels):
+                return cls(names, None, None, f"the {kind}images have no labels")
+            if bare:
+                why = f"{bare} of {len(labels)} {kind}images have no label"
+                return cls(names, None, None, why)
+        if set(own).isdisjoint(auxiliary):
+            why = (
+                f"no auxiliary image has the label of a published one, such as {own[0]}"
+            )
+            return cls(names, None, None, why)
+        numbers = {name: i for i, name in enumerate(names)}
+        return cls(
+            names,
+            np.asarray([numbers[str(name)] for name in own]),
+            np.asarray([numbers[str(name)] for name in auxiliary]),
+            "",
+        )
+
+
+def _names(source: LazySource) -> tuple[str, ...]:
+    return source.label_names or ()
+
+
+def _label(source: LazySource, example: Example) -> str | None:
+    """Returns the name of an image's class, or None if it has none."""
+    if example.label is None or source.label_names is None:
+        return None
+    return source.label_names[example.label]
+
+
+def _values(image: np.ndarray) -> bytes:
+    """Returns what mixing keeps of an image: its shape and its values."""
+    values, count = np.unique(image, return_counts=True)
+    digest = hashlib.sha256(f"{image.shape}".encode())
+    digest.update(values.astype("<u4").tobytes() + count.astype("<u4").tobytes())
+    return digest.digest()
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """Returns numbers below `n`, at most so many, evenly spread."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int)).tolist()
+
+
+def _plan(original: np.ndarray, mixer: VisualMixer, buckets: Buckets) -> np.ndarray:
+    """Returns the sizes of the regions that an image was mixed in."""
+    if mixer.region_size is not None:
+        return np.asarray(uniform_plan(original.shape, mixer.region_size).size)
+    cells = _with_channels(original)
+    bucket = buckets.of(cells.shape, as_grey_levels(cells).dtype)
+    return plan_images([cells], bucket, mixer)[0].size.astype(np.int32)
+
+
+def _with_channels(image: np.ndarray) -> np.ndarray:
+    return image.reshape(*image.shape[:2], -1)
+
+
+def _whole(pairs: Sequence[_Pair]) -> Whole:
+    """Returns the first images of moderate size that have the shape of the first."""
+    small = [pair for pair in pairs if pair.size.size <= _MOST_WHOLE]
+    alike = [pair for pair in small if pair.mixed.shape == small[0].mixed.shape]
+    few = alike[:_FEW_WHOLE]
+    return Whole(
+        [_with_channels(as_bytes(pair.mixed)) for pair in few],
+        [_with_channels(as_bytes(pair.original)) for pair in few],
+        [pair.size for pair in few],
+        [pair.number for pair in few],
+    )
+
+
+def _window(pair: _Pair) -> _Pair:
+    """Returns the middle of a mixed image, of its original and of its plan."""
+    step = int(pair.size.max())
+    rows, columns = (_middle(side, step) for side in pair.size.shape)
+
+    def cut(image):
+        return np.ascontiguousarray(_with_channels(as_bytes(image))[rows, columns])
+
+    return pair._replace(
+        mixed=cut(pair.mixed),
+        original=cut(pair.original),
+        size=np.ascontiguousarray(pair.size[rows, columns]),
+    )
+
+
+def _middle(side: int, step: int) -> slice:
+    """Returns the middle of a side, about `WINDOW` pixels, without cutting a region.
+
+    Regions of a plan lie on grids whose steps divide the largest, or are alike.
+    """
+    length = WINDOW // step * step
+    if side <= WINDOW or length == 0:
+        return slice(0, side)
+    start = (side - length) // 2 // step * step
+    return slice(start, start + length)
+
+
+def _windows(
+    source: LazySource, shape: tuple[int, ...], most: int, progress: Progress | None
+) -> tuple[UInt8[np.ndarray, "m h w c"], list[str | None]]:
+    """Returns windows of one shape, and the names of their classes.
+
+    They are evenly spread over the images that are large enough: sources often have
+    them class by class. An image of just that shape is taken once.
+    """
+    rng = np.random.default_rng(0)
+    each = -(-most // len(source))
+    found: list[tuple[np.ndarray, str | None]] = []
+    chosen = _spread(len(source), most)
+    for done, i in enumerate(chosen):
+        example = source[i]
+        image = _with_channels(as_bytes(example.image))
+        room = [have - want for have, want in zip(image.shape, shape, strict=True)]
+        if min(room) >= 0 and room[2] == 0:
+            for _ in range(each if max(room) else 1):
+                y, x = (int(rng.integers(r + 1)) for r in room[:2])
+                window = image[y : y + shape[0], x : x + shape[1]]
+                found.append((window, _label(source, example)))
+        if progress is not None:
+            progress(done + 1, len(chosen))
+    if not found:
+        raise DataError(
+            f"no auxiliary image is {shape[1]} x {shape[0]} pixels or more, with "
+            f"{shape[2]} channels, as the published ones: give others"
+        )
+    kept = [found[i] for i in _spread(len(found), most)]
+    return np.stack([window for window, _ in kept]), [label for _, label in kept]
