@@ -1,6 +1,7 @@
 """`vim-jax train`, on bundled and on real images."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_starts_from_weights_of_a_file(tmp_path, capsys, monkeypatch):
     numpy = pytest.importorskip("safetensors.numpy")
     _photographs(tmp_path / "photos")
     shape = dict(num_classes=7, image_size=8)
-    model = create_model("resnet8", rngs=nnx.Rngs(5), widths=(4, 8), **shape)
+    model: Any = create_model("resnet8", rngs=nnx.Rngs(5), widths=(4, 8), **shape)
     random = np.random.default_rng(0)
     state = {
         tensor.name: random.uniform(0.5, 1, tensor.shape).astype(np.float32)

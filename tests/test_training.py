@@ -177,7 +177,7 @@ def test_cosines_are_those_of_the_gradients_of_successive_steps(sets):
     for _ in range(4):
         params.append(np.concatenate([*map(np.ravel, jax.tree.leaves(state.params))]))
         state, metrics = step(state, *batch, jnp.arange(64, dtype=jnp.int32))
-        cosines.append(float(metrics.cosine))
+        cosines.append(np.asarray(metrics.cosine))
     a, b = np.diff(params, axis=0)[-2:]
     assert cosines[0] == 0
     assert cosines[2] == pytest.approx(
