@@ -54,6 +54,7 @@ class Preset:
 
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
+_SIDES = {"imagenet2012": 224}  # Of images that have many sizes.
 _WHOLE = Preset({"cifar10": 1000, "mnist": 1000, "imagenette/160px-v2": 200})
 PRESETS: Mapping[Name, Preset] = {
     "smoke": Preset({"embedded:digits": 20}, ("unchanged", "noise 10", "size 2")),
@@ -73,7 +74,9 @@ def run(preset: Name, data_dir: str | None) -> list[dict[str, Any]]:
     chosen = PRESETS[preset]
     rows = []
     for name, count in chosen.data.items():
-        images = train_test_arrays(name, data_dir=data_dir, limit=count).test.images
+        side = _SIDES.get(name)
+        data = train_test_arrays(name, data_dir=data_dir, limit=count, side=side)
+        images = data.test.images
         images = images.astype(np.uint8)
         vfe = jax.jit(jax.vmap(vim_jax.vfe))
         for way in track(chosen.ways, description=name):

@@ -237,6 +237,34 @@ def gan_table(results: Mapping[str, Any]) -> str:
     return table(heads, cells)
 
 
+def sub_blocks_table(results: Mapping[str, Any]) -> str:
+    """Returns how many blocks came back to their places."""
+    heads = (
+        "images", "block in region, pixels", "blocks in place", "of noise", "chance",
+        "SSIM",
+    )  # fmt: skip
+
+    def of(row, name, style):
+        found = row[name]
+        low, high = (f"{found[end]:{style}}" for end in ("low", "high"))
+        return f"{found['value']:{style}} ({low} to {high})"
+
+    noise = {row["block"]: row for row in results["rows"] if row["data"] == "noise"}
+    cells = [
+        (
+            f"{row['images']} of {_NAMES.get(row['data'], row['data'])}",
+            f"{row['block']} in {row['region']}",
+            of(row, "in_place", ".0%"),
+            of(noise[row["block"]], "in_place", ".0%"),
+            f"{row['chance']:.0%}",
+            of(row, "ssim", ".2f"),
+        )
+        for row in results["rows"]
+        if row["data"] != "noise"
+    ]
+    return table(heads, cells)
+
+
 SECTIONS: Mapping[str, Section] = {
     "settings": Section("attacks_cpu", settings_table),
     "other data": Section("attacks_cpu", other_data_table),
@@ -248,6 +276,7 @@ SECTIONS: Mapping[str, Section] = {
     ),
     "linkage": Section("attacks_cpu", linkage_table),
     "jigsaw": Section("attacks_cpu", jigsaw_table),
+    "sub-blocks": Section("sub_blocks_cpu", sub_blocks_table),
     "validity": Section(
         "metric_validity_cpu",
         validity_table,

@@ -240,6 +240,21 @@ def test_the_attacker_gets_windows_of_auxiliary_images(tmp_path):
     assert (views.reshape(-1, 16, 24, 3) == case.auxiliary[0]).all((1, 2, 3)).any()
 
 
+def test_auxiliary_images_that_were_published_are_left_out(tmp_path):
+    published(tmp_path, VisualMixer(region_size=5))
+    for i in (1, 7, 8):
+        save(tmp_path / f"more/{i}.png", picture(seed=i))
+    case = opened(tmp_path, auxiliary=str(tmp_path / "more"))
+    assert case.auxiliary is not None
+    known = {x.tobytes() for x in case.auxiliary}
+    assert known == {picture(seed=i).tobytes() for i in (7, 8)}
+    assert "1 auxiliary images were published: left out." in case.notes
+    (tmp_path / "more/7.png").unlink()
+    (tmp_path / "more/8.png").unlink()
+    with pytest.raises(DataError, match="all auxiliary images were published"):
+        opened(tmp_path, auxiliary=str(tmp_path / "more"))
+
+
 def test_auxiliary_images_that_are_too_small_are_refused(tmp_path):
     published(tmp_path, VisualMixer(region_size=5))
     save(tmp_path / "more/small.png", photograph(sides=(8, 8)))

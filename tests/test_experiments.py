@@ -7,7 +7,15 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import attacks, gan_samples, metric_validity, record, training_runs
+from experiments import (
+    attacks,
+    gan_samples,
+    metric_validity,
+    privacy_page,
+    record,
+    sub_blocks,
+    training_runs,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +189,22 @@ def test_intervals_of_correlations_hold_what_they_promise():
         low, high = metric_validity.interval(rho, 16)
         held += low <= true <= high
     assert 0.92 < held / 600 < 0.98
+
+
+@pytest.mark.slow
+def test_sub_blocks_smoke():
+    digits, noise = sub_blocks.run("smoke", None)
+    assert (digits["data"], noise["data"]) == ("embedded:digits", "noise")
+    assert digits["in_place"]["value"] > 0.35 > noise["in_place"]["value"]
+    page = privacy_page.sub_blocks_table({"rows": [digits, noise]})
+    assert "2 in 4" in page
+
+
+def test_blocks_in_place_are_counted_by_channel():
+    original = np.arange(32, dtype=np.uint8).reshape(4, 4, 2)
+    image = original.copy()
+    image[0, 1, 0] += 1  # Spoils a block of one channel.
+    assert sub_blocks.in_place(image, original, 2) == 7 / 8
 
 
 @pytest.mark.slow

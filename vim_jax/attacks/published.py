@@ -3,7 +3,7 @@
 import hashlib
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +54,7 @@ def from_published(
     *,
     split: str | None = None,
     auxiliary: str | None,
+    auxiliary_split: str | None = None,
     data_dir: str | None,
     images: int,
     windows: int,
@@ -71,7 +72,9 @@ def from_published(
       originals: what it was made from, see `open_source`; some sets have a second
         attribute.
       split: of `originals`, if that is a TFDS data set.
-      auxiliary: images like them that were not published; see `open_source`.
+      auxiliary: images like them that were not published; see `open_source`. Those that
+        were are left out.
+      auxiliary_split: of `auxiliary`, if that is a TFDS data set.
       data_dir: where the TFDS data sets lie.
       images: how many images to look at, at most, evenly spread.
       windows: how many windows of auxiliary images the attacker has, at most.
@@ -130,9 +133,15 @@ def from_published(
     shapes = {pair.mixed.shape for pair in cut}
     known, known_labels, names = None, [], _names(plain)
     if auxiliary is not None and len(shapes) == 1:
-        source = open_source(auxiliary, data_dir=data_dir, max_pixels=max_pixels)
+        source = open_source(
+            auxiliary, split=auxiliary_split, data_dir=data_dir, max_pixels=max_pixels
+        )
         (shape,) = shapes
-        known, known_labels = _windows(source, shape, windows, progress)
+        known, known_labels, left_out = _windows(
+            source, shape, windows, partners, progress
+        )
+        if left_out:
+            notes.append(f"{left_out} auxiliary images were published: left out.")
         names += _names(source)
     elif auxiliary is not None:
         notes.append("The images have different sizes, so no network was trained.")
@@ -304,32 +313,45 @@ def _middle(side: int, step: int) -> slice:
 
 
 def _windows(
-    source: LazySource, shape: tuple[int, ...], most: int, progress: Progress | None
-) -> tuple[UInt8[np.ndarray, "m h w c"], list[str | None]]:
-    """Returns windows of one shape, and the names of their classes.
+    source: LazySource,
+    shape: tuple[int, ...],
+    most: int,
+    published: Container[bytes],
+    progress: Progress | None,
+) -> tuple[UInt8[np.ndarray, "m h w c"], list[str | None], int]:
+    """Returns windows of one shape, the names of their classes, and how many were not.
 
     They are evenly spread over the images that are large enough: sources often have
-    them class by class. An image of just that shape is taken once.
+    them class by class. An image of just that shape is taken once, and one that was
+    published, by its values, not at all.
     """
     rng = np.random.default_rng(0)
     each = -(-most // len(source))
     found: list[tuple[np.ndarray, str | None]] = []
+    left_out = 0
     chosen = _spread(len(source), most)
     for done, i in enumerate(chosen):
         example = source[i]
         image = _with_channels(as_bytes(example.image))
         room = [have - want for have, want in zip(image.shape, shape, strict=True)]
-        if min(room) >= 0 and room[2] == 0:
+        if _values(example.image) in published:
+            left_out += 1
+        elif min(room) >= 0 and room[2] == 0:
             for _ in range(each if max(room) else 1):
                 y, x = (int(rng.integers(r + 1)) for r in room[:2])
                 window = image[y : y + shape[0], x : x + shape[1]]
                 found.append((window, _label(source, example)))
         if progress is not None:
             progress(done + 1, len(chosen))
+    if left_out and not found:
+        raise DataError(
+            "all auxiliary images were published: give images like them that were not"
+        )
     if not found:
         raise DataError(
             f"no auxiliary image is {shape[1]} x {shape[0]} pixels or more, with "
             f"{shape[2]} channels, as the published ones: give others"
         )
     kept = [found[i] for i in _spread(len(found), most)]
-    return np.stack([window for window, _ in kept]), [label for _, label in kept]
+    windows = np.stack([window for window, _ in kept])
+    return windows, [label for _, label in kept], left_out

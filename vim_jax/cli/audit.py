@@ -60,6 +60,12 @@ def audit(
             metavar="SET",
         ),
     ] = None,
+    auxiliary_split: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="The split of --auxiliary, if that is a TFDS data set.", metavar="NAME"
+        ),
+    ] = None,
     level: options.Level = None,
     target_vfe: options.TargetVfe = None,
     region_size: options.Size = None,
@@ -134,10 +140,11 @@ def audit(
                 f"{published} was mixed with the settings in its manifest: leave those "
                 "for --data out"
             )
-    elif (originals, split, auxiliary) != (None, None, None):
+    elif any(x is not None for x in (originals, split, auxiliary, auxiliary_split)):
         raise ValueError(
-            "--originals, --split and --auxiliary only go with PUBLISHED: with --data, "
-            "the test images are attacked and the training images are the attacker's"
+            "--originals, --split, --auxiliary and --auxiliary-split only go with "
+            "PUBLISHED: with --data, the test images are attacked and the training "
+            "images are the attacker's"
         )
     from vim_jax.attacks.audit import audit as attack
     from vim_jax.attacks.verdicts import summary
@@ -172,6 +179,7 @@ def audit(
                 originals,
                 split=split,
                 auxiliary=auxiliary,
+                auxiliary_split=auxiliary_split,
                 data_dir=data_dir,
                 images=images,
                 windows=auxiliary_images,
