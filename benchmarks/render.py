@@ -130,19 +130,21 @@ def _publishing() -> list[str]:
             f"{speeds['vim-jax mix, first run']:.1f}",
         ]
         lines.append(_row(cells))
-    *many, large = measured["memory"]
-    few, most = many[0], many[-1]
-    peaks = few["peak_mib"], most["peak_mib"], large["peak_mib"] / 1024
-    growth = peaks[1] / peaks[0] - 1
+    few, *many, large = measured["memory"]
+    start, end = many[0], many[-1]
+    growth = end["peak_mib"] / start["peak_mib"] - 1
     curve = measured["curve"]
     speeds = [row["megapixels_per_s"] for row in curve]
     width, height = large["size"].split("x")
     lines += [
         "",
-        "The first run at a level compiles. At level 0.6, "
-        f"{few['photographs']:,} small photographs peak at {peaks[0]:,.0f} MiB and "
-        f"{most['photographs']:,} at {peaks[1]:,.0f} MiB ({growth:+.0%}); one of "
-        f"{int(width):,}x{int(height):,} pixels at {peaks[2]:.2f} GiB. "
+        "A level compiles, in each process; sets that take minutes are published by a "
+        f"process a core. At level 0.6, {few['photographs']:,} small photographs, which "
+        f"take seconds, peak at {few['peak_mib']:,.0f} MiB. The processes that take over "
+        f"peak at {start['peak_mib']:,.0f} MiB together, of {start['photographs']:,} "
+        f"photographs, and {end['peak_mib']:,.0f} MiB of {end['photographs']:,} "
+        f"({growth:+.0%}). One photograph of {int(width):,}x{int(height):,} pixels takes "
+        f"{large['peak_mib'] / 1024:.2f} GiB. "
         f"Speed per pixel depends on the size, from {min(speeds):.1f} to "
         f"{max(speeds):.1f} megapixels a second between {curve[0]['side']}x"
         f"{curve[0]['side']} and {curve[-1]['side']}x{curve[-1]['side']}:",
