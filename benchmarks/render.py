@@ -139,11 +139,12 @@ def _publishing() -> list[str]:
     lines += [
         "",
         "A level compiles, in each process; sets that take minutes are published by a "
-        f"process a core. At level 0.6, {few['photographs']:,} small photographs, which "
-        f"take seconds, peak at {few['peak_mib']:,.0f} MiB. The processes that take over "
-        f"peak at {start['peak_mib']:,.0f} MiB together, of {start['photographs']:,} "
-        f"photographs, and {end['peak_mib']:,.0f} MiB of {end['photographs']:,} "
-        f"({growth:+.0%}). One photograph of {int(width):,}x{int(height):,} pixels takes "
+        f"process a core. At level 0.6, {few['photographs']:,} small photographs, "
+        f"which take seconds, peak at {few['peak_mib']:,.0f} MiB. The processes that "
+        f"take over peak at {start['peak_mib']:,.0f} MiB together, of "
+        f"{start['photographs']:,} photographs, and {end['peak_mib']:,.0f} MiB of "
+        f"{end['photographs']:,} ({growth:+.0%}). One photograph of "
+        f"{int(width):,}x{int(height):,} pixels takes "
         f"{large['peak_mib'] / 1024:.2f} GiB. "
         f"Speed per pixel depends on the size, from {min(speeds):.1f} to "
         f"{max(speeds):.1f} megapixels a second between {curve[0]['side']}x"
