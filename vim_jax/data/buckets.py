@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -57,8 +58,9 @@ class Buckets:
     will, each time after twice as much: so ten times the images have a few more.
     """
 
-    def __init__(self):
-        self._open: list[Bucket] = []
+    def __init__(self, opened: Iterable[Bucket] = ()):
+        """Begins with some buckets, whose programs are compiled already."""
+        self._open = list(opened)
         self._padding = 0
         self._patience = _COMPILED_PIXELS
         self._lock = threading.Lock()
@@ -77,6 +79,12 @@ class Buckets:
                 return smallest
             self._padding, self._patience = 0, 2 * self._patience
             return self._opened(own)
+
+    @property
+    def opened(self) -> list[Bucket]:
+        """Those that there are."""
+        with self._lock:
+            return list(self._open)
 
     def _opened(self, bucket: Bucket) -> Bucket:
         # Small images need company to be worth a call.

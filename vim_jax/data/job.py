@@ -30,6 +30,7 @@ class Job:
       indices: published id -> index in the source, in its order.
       failures: id -> one sentence, for images that cannot be published at all.
       key: the secret key.
+      buckets: the padded shapes in which its images are planned.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Job:
         self._mixer, self._rename = mixer, rename
         self._keep_key = key is not None
         self._shard = shard
-        self.equip(SecretKey.generate() if key is None else key, MemoryShare())
+        self.equip(
+            SecretKey.generate() if key is None else key, MemoryShare(), Buckets()
+        )
         self.failures: Failures = {}
         self._names: dict[str, str] = {}
         for i, id in enumerate(source.ids):
@@ -66,12 +69,12 @@ class Job:
             self._names[id]: i for id, i in ids.items() if id in self._names
         }
 
-    def equip(self, key: SecretKey, memory: MemoryShare) -> None:
+    def equip(self, key: SecretKey, memory: MemoryShare, buckets: Buckets) -> None:
         """Gives a job what does not travel with it when it is pickled."""
-        self.key, self._memory, self._buckets = key, memory, Buckets()
+        self.key, self.buckets, self._memory = key, buckets, memory
 
     def __getstate__(self) -> dict[str, Any]:
-        equipment = ("key", "_memory", "_buckets")
+        equipment = ("key", "buckets", "_memory")
         return {k: v for k, v in self.__dict__.items() if k not in equipment}
 
     @property
@@ -129,7 +132,7 @@ class Job:
 
         What goes wrong with one is its result.
         """
-        buckets = [self._buckets.of(x.image.shape, x.image.dtype) for x in batch]
+        buckets = [self.buckets.of(x.image.shape, x.image.dtype) for x in batch]
         try:
             with self._memory.of(sum(x.pixels * x.channels for x in buckets)):
                 mixed = mix_examples(

@@ -26,9 +26,9 @@ _FIRST, _MOST = 8, 512  # Images, before their size is known, and ever.
 _AHEAD = 3
 
 
-# Processes take seconds to start, and more to compile what plans images to a level. So
-# they take over when, after so many seconds, threads would take so many more.
-_TRIAL, _WORTH = 5.0, 60.0
+# Processes take seconds to start. So they take over when, after so many seconds,
+# threads would take so many more; by then, what is compiled is there for them, too.
+_TRIAL, _WORTH = 5.0, 30.0
 
 
 class Done(NamedTuple):
@@ -82,6 +82,8 @@ def mixed_in_order(
     each, most, heaviest = _FIRST, workers, 0
     finished, start = 0, 0.0
     with contextlib.ExitStack() as stack:
+        if in_processes:
+            stack.enter_context(processes.shared_programs())
         submit = stack.enter_context(_threads(job, finish, workers))
         while todo or under_way:
             while todo and len(under_way) < most:
