@@ -138,7 +138,7 @@ def _publishing() -> list[str]:
     width, height = large["size"].split("x")
     lines += [
         "",
-        "A level compiles, in each process; sets that take minutes are published by a "
+        "Planning to a level compiles first; sets that take minutes are published by a "
         f"process a core. At level 0.6, {few['photographs']:,} small photographs, "
         f"which take seconds, peak at {few['peak_mib']:,.0f} MiB. The processes that "
         f"take over peak at {start['peak_mib']:,.0f} MiB together, of "
