@@ -115,7 +115,8 @@ def _see(found: Audit) -> Answer:
             f"guess: {best.chance:.2f}; the attack where it must succeed: "
             f"{best.control.score:.2f})."
         )
-    unknown = dict.fromkeys(x.name for x in tried if x.verdict == "inconclusive")
+    known = {x.name for x in tried if x.verdict != "inconclusive"}
+    unknown = dict.fromkeys(x.name for x in tried if x.name not in known)
     if unknown:
         text = f"{text} Inconclusive: {', '.join(unknown)}."
     if in_place:
