@@ -11,7 +11,7 @@ from vim_jax.training import TrainState, checkpoint
 def state_of(value, names=("a", "b")):
     params = {name: jnp.full((2, 3), value) for name in names}
     opt_state = jnp.bfloat16(value), None
-    return TrainState(params, {}, None, opt_state, params, jnp.int32(value))
+    return TrainState(params, {}, None, opt_state, None, jnp.int32(value))
 
 
 def test_checkpoint_round_trip(tmp_path):
