@@ -239,7 +239,8 @@ def main(
             rows = _replaced(json.loads(json_out.read_text()), rows, why)
         # Those of the attacks, whichever run they finished in.
         seconds = sum(sum(row["seconds"].values()) for row in rows)
-        write(json_out, f"experiments.attacks --preset {preset}", seconds, rows)
+        command = f"experiments.attacks --preset {preset}"
+        write(json_out, command, rows, seconds=seconds)
 
 
 if __name__ == "__main__":

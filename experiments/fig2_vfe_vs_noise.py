@@ -123,10 +123,7 @@ def main(
             f"{row['data']}, {row['kind']} {row['strength']}: VFE {row['vfe']:,.0f}, "
             f"SSIM {row['ssim']:.2f}"
         )
-    if json_out is not None:
-        seconds = sum(row["seconds"] for row in rows)
-        command = f"experiments.fig2_vfe_vs_noise --preset {preset}"
-        write(json_out, command, seconds, rows)
+    write(json_out, f"experiments.fig2_vfe_vs_noise --preset {preset}", rows)
 
 
 if __name__ == "__main__":

@@ -114,10 +114,7 @@ def main(
             f"{row['data']}, regions of {row['region_size']} {how}: "
             f"VFE {row['vfe']:,.0f}, expected {row['expected_vfe']:,.0f}"
         )
-    if json_out is not None:
-        seconds = sum(row["seconds"] for row in rows)
-        command = f"experiments.fig3_vfe_vs_region_size --preset {preset}"
-        write(json_out, command, seconds, rows)
+    write(json_out, f"experiments.fig3_vfe_vs_region_size --preset {preset}", rows)
 
 
 if __name__ == "__main__":

@@ -257,13 +257,7 @@ def run(
                     **made_by(),
                 }
             )
-            if path is not None:
-                write(
-                    path,
-                    f"experiments.fig5_gradients --preset {preset}",
-                    sum(row["seconds"] for row in rows),
-                    rows,
-                )
+            write(path, f"experiments.fig5_gradients --preset {preset}", rows)
     return rows
 
 

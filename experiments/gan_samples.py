@@ -172,9 +172,7 @@ def main(
         print(f"{row['way']}: {row['known_again']['value']:.1%} of the samples known")
     if picture is not None:
         plot(shown, picture)
-    if json_out is not None:
-        seconds = sum(row["seconds"] for row in rows)
-        write(json_out, f"experiments.gan_samples --preset {preset}", seconds, rows)
+    write(json_out, f"experiments.gan_samples --preset {preset}", rows)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from rich.progress import track
 
 import vim_jax
 from experiments.distortions import WAYS, Way
-from experiments.record import write
+from experiments.record import kept, made_by, write
 from vim_jax import VisualMixer
 from vim_jax._types import Channels
 from vim_jax.attacks import inversion, multiset, recognition, thumbnail
@@ -101,10 +101,9 @@ def run(
     """
     chosen = PRESETS[preset]
     data = _data(chosen, data_dir)
-    rows = json.loads(path.read_text())["rows"] if path and path.exists() else []
+    rows = kept(path)
     known = {row["way"] for row in rows}
-    # Of the code that was loaded, before results are written beside it.
-    commit = provenance("")["commit"]
+    commit = made_by()["commit"]  # Before results are written beside it.
     for family, name, way in track(_ways(chosen), description="ways"):
         if name in known:
             continue
@@ -112,9 +111,7 @@ def run(
         row = {"family": family, "way": name, **_measured(way, data, chosen)}
         seconds = round(time.perf_counter() - start, 1)
         rows.append({**row, "seconds": seconds, "commit": commit})
-        if path is not None:
-            total = sum(row["seconds"] for row in rows)
-            write(path, _command(preset), total, rows)
+        write(path, _command(preset), rows)
     return rows
 
 
@@ -336,7 +333,7 @@ def main(
             raise SystemExit("Name the results whose bits are computed, by --json.")
         old = json.loads(json_out.read_text())
         rows = with_bits_again(old["rows"], PRESETS[preset], data_dir)
-        write(json_out, _command(preset), old["seconds"], rows)
+        write(json_out, _command(preset), rows, seconds=old["seconds"])
         return
     for row in correlations(run(preset, data_dir, json_out), complete=False):
         print(", ".join(f"{name} {value}" for name, value in row.items()))

@@ -5,9 +5,11 @@
 joins the results files of shards, from `--shard 1/N` to `N/N`.
 """
 
+import functools
 import itertools
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import tyro
@@ -19,16 +21,23 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 def write(
-    path: pathlib.Path, command: str, seconds: float, rows: list[dict[str, Any]]
+    path: pathlib.Path | None,
+    command: str,
+    rows: list[dict[str, Any]],
+    *,
+    seconds: float | None = None,
 ) -> None:
     """Writes results.
 
     Args:
-      path: to a file that does not exist, or is replaced.
+      path: to a file that does not exist, or is replaced; None writes nothing.
       command: the module and its arguments, without paths.
-      seconds: what the work took.
       rows: plain data.
+      seconds: what the work took; by default the sum of what the rows say.
     """
+    if path is None:
+        return
+    seconds = sum(row["seconds"] for row in rows) if seconds is None else seconds
     record = {
         **provenance(f"python -m {command}"),
         "seconds": round(seconds, 1),
@@ -44,8 +53,12 @@ def kept(path: pathlib.Path | None) -> list[dict[str, Any]]:
     return json.loads(path.read_text())["rows"] if path and path.exists() else []
 
 
-def made_by() -> dict[str, Any]:
-    """Returns with what a row was measured, for files that several runs write to."""
+@functools.cache
+def made_by() -> Mapping[str, Any]:
+    """Returns with what a row was measured, for files that several runs write to.
+
+    The commit is that of the code that was loaded, before results lie beside it.
+    """
     made = provenance("")
     return {key: made[key] for key in ("commit", "device", "cores")}
 

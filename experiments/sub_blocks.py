@@ -123,9 +123,7 @@ def main(
             f"{row['data']}, blocks of {row['block']} in regions of {row['region']}: "
             f"{found['value']:.0%} in place ({found['low']:.0%} to {found['high']:.0%})"
         )
-    if json_out is not None:
-        seconds = sum(row["seconds"] for row in rows)
-        write(json_out, f"experiments.sub_blocks --preset {preset}", seconds, rows)
+    write(json_out, f"experiments.sub_blocks --preset {preset}", rows)
 
 
 if __name__ == "__main__":

@@ -166,9 +166,7 @@ def main(
             f"{row['model']}: {speeds[PLAIN]:,.0f} images/s, {ONCE} {more[ONCE]:+.1f} "
             f"%, {FRESH} {more[FRESH]:+.1f} %"
         )
-    if json_out is not None:
-        total = sum(row["seconds"] for row in rows)
-        write(json_out, f"experiments.table3_throughput --preset {preset}", total, rows)
+    write(json_out, f"experiments.table3_throughput --preset {preset}", rows)
 
 
 if __name__ == "__main__":

@@ -125,8 +125,7 @@ def finish(
             continue
         rows.append(row_of(run, data_dir))
         print(sentence(rows[-1]), flush=True)
-        if path is not None:
-            write(path, command, sum(row["seconds"] for row in rows), rows)
+        write(path, command, rows)
     return rows
 
 

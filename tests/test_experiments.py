@@ -73,18 +73,20 @@ def test_a_part_trains_no_more_than_the_whole(monkeypatch):
 def test_results_say_how_they_were_made(tmp_path):
     path = tmp_path / "new/a.json"
     for _ in range(2):  # Results are replaced.
-        record.write(path, "experiments.attacks --preset smoke", 1.26, [{"a": 1}])
+        row = {"a": 1, "seconds": 1.26}
+        record.write(path, "experiments.attacks --preset smoke", [row])
     written = json.loads(path.read_text())
     assert written["command"] == "python -m experiments.attacks --preset smoke"
     assert written["seconds"] == 1.3
-    assert written["rows"] == [{"a": 1}]
+    assert written["rows"] == [row]
     assert {"commit", "device", "cores", "seed", "versions"} <= set(written)
 
 
 def test_shards_are_joined_in_the_order_of_one_run(tmp_path):
     shards = [tmp_path / name for name in ("a.json", "b.json")]
     for path, rows in zip(shards, ([1, 3, 5], [2, 4]), strict=True):
-        record.write(path, "experiments.table2", 2.0, [{"run": x} for x in rows])
+        runs = [{"run": x} for x in rows]
+        record.write(path, "experiments.table2", runs, seconds=2.0)
     record.join(tmp_path / "all.json", shards)
     joined = json.loads((tmp_path / "all.json").read_text())
     assert [row["run"] for row in joined["rows"]] == [1, 2, 3, 4, 5]
@@ -92,7 +94,7 @@ def test_shards_are_joined_in_the_order_of_one_run(tmp_path):
     assert joined["command"] == "python -m experiments.table2"
     with pytest.raises(SystemExit, match="exists"):
         record.join(tmp_path / "all.json", shards)
-    record.write(shards[0], "experiments.table3", 2.0, [])
+    record.write(shards[0], "experiments.table3", [])
     with pytest.raises(SystemExit, match="different commands"):
         record.join(tmp_path / "new.json", shards)
 

@@ -10,9 +10,10 @@ from folders import save
 
 from vim_jax import VisualMixer, training
 from vim_jax.cli import main
-from vim_jax.cli.train import _prepared
+from vim_jax.cli.train import _initial_model, _prepared
 from vim_jax.data.arrays import LabelledImages, TrainTest
 from vim_jax.models import create_model
+from vim_jax.training import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("kept_programs")
 
@@ -81,6 +82,15 @@ def test_starts_from_weights_of_a_file(tmp_path, capsys, monkeypatch):
         tensors["conv1.weight"].convert(state["conv1.weight"]),
     )
     assert model.head.kernel.shape[-1] == 2  # Classes, not the 7 of the weights.
+
+
+def test_weights_get_as_many_classes_as_are_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("vim_jax.models.load_torch", lambda *_, **__: None)
+    part = LabelledImages(np.zeros((4, 8, 8, 3), np.uint8), np.arange(4) % 2)
+    sets = TrainTest(part, part, ("a", "b", "of which no image was read"))
+    config = TrainConfig(model="resnet8", model_options={"widths": (4,)})
+    model: Any = _initial_model(config, sets, tmp_path / "weights")
+    assert model.head.kernel.shape[-1] == 2
 
 
 def _photographs(folder):

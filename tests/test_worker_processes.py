@@ -5,6 +5,7 @@ import pathlib
 import pickle
 import signal
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -120,6 +121,15 @@ def test_a_killed_worker_ends_the_job_in_one_sentence(tmp_path, pools):
         )
     left = [path.name for path in (tmp_path / "dst").rglob(".vim-jax-tmp-*")]
     assert not left
+
+
+def test_a_pool_that_breaks_at_any_moment_says_so():
+    job = Job(LazySource(["a"], _die), MIXER, KEY, False, ".png")
+    with (
+        pytest.raises(DataError, match="worker process was killed"),
+        processes.pool(job, 2),
+    ):
+        raise BrokenProcessPool  # As when more is submitted.
 
 
 def test_a_job_travels_without_its_key():

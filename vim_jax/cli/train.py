@@ -303,10 +303,13 @@ def _initial_model(
     from flax import nnx
 
     from vim_jax.models import create_model, load_torch, model_config
+    from vim_jax.training.image_sets import resolve_num_classes
 
     _, height, width, channels = sets.train.images.shape
     options = {
-        "num_classes": len(sets.label_names),
+        "num_classes": resolve_num_classes(
+            config.num_classes, sets.train, {"test": sets.test}
+        ),
         "image_size": (height, width),
         "channels": channels,
         **config.model_options,

@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple, TypeVar
 
 from vim_jax.data import processes
@@ -23,8 +22,7 @@ _Finish = Callable[[str, Mixed], _R]
 # others need not wait for them.
 _PIXELS = 1 << 21
 _FIRST, _MOST = 8, 512  # Images, before their size is known, and ever.
-_AHEAD = 3
-
+_AHEAD = 3  # Parts that are under way, for each worker.
 
 # Processes take seconds to start. So they take over when, after so many seconds,
 # threads would take so many more; by then, what is compiled is there for them, too.
@@ -45,7 +43,8 @@ class Done(NamedTuple):
     heaviest: int
 
 
-_Submit = Callable[[Sequence[int]], concurrent.futures.Future[Done]]
+_Future = concurrent.futures.Future[Done]
+_Submit = Callable[[Sequence[int]], _Future]
 """Has some images mixed."""
 
 
@@ -78,7 +77,7 @@ def mixed_in_order(
     workers = workers or os.cpu_count() or 1
     limit = memory() // 8
     todo = collections.deque(indices)
-    under_way: collections.deque[tuple[Sequence[int], Any]] = collections.deque()
+    under_way: collections.deque[tuple[Sequence[int], _Future]] = collections.deque()
     each, most, heaviest = _FIRST, workers, 0
     finished, start = 0, 0.0
     with contextlib.ExitStack() as stack:
@@ -90,14 +89,8 @@ def mixed_in_order(
                 part = [todo.popleft() for _ in range(min(each, len(todo)))]
                 under_way.append((part, submit(part)))
             part, future = under_way.popleft()
-            try:
-                done: Done = future.result()
-            except BrokenProcessPool:
-                raise DataError(
-                    "a worker process was killed, perhaps for want of memory: use "
-                    f"fewer workers than {workers}, and run this again to go on"
-                ) from None
-            del future
+            done = future.result()
+            del future  # It keeps the results.
             count = len(done.results)
             each = max(1, min(_MOST, _PIXELS * count // max(1, done.pixels)))
             heaviest = max(heaviest, done.heaviest)
@@ -105,7 +98,7 @@ def mixed_in_order(
             rest = [part[i : i + each] for i in range(count, len(part), each)]
             under_way.extendleft(reversed([(part, submit(part)) for part in rest]))
             if not finished:
-                start = time.monotonic()  # Programs are compiled, files cached.
+                start = time.monotonic()  # By now, the first programs are compiled.
             elif in_processes and workers > 1:
                 spent = time.monotonic() - start
                 if spent > _TRIAL and len(todo) * spent / finished > _WORTH:

@@ -14,12 +14,14 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from vim_jax.data.buckets import Bucket, Buckets
+from vim_jax.data.errors import DataError
 from vim_jax.data.job import Job
 from vim_jax.data.parallel import MemoryShare, memory
 from vim_jax.keys import SecretKey, secret_of
@@ -38,6 +40,9 @@ def pool(job: Job, workers: int) -> Iterator[concurrent.futures.Executor]:
       job: what they work on; picklable but for its key, which reaches them through a
         pipe.
       workers: how many.
+
+    Raises:
+      DataError: if one of them dies.
     """
     # Neither "fork", which copies the locks of other threads, nor what it inherits.
     context = multiprocessing.get_context("spawn")
@@ -55,6 +60,11 @@ def pool(job: Job, workers: int) -> Iterator[concurrent.futures.Executor]:
     )
     try:
         yield executor
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process was killed, perhaps for want of memory: use fewer "
+            f"workers than {workers}, and run this again to go on"
+        ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 

@@ -258,7 +258,7 @@ def _publish_tfds(
         results = mixed_in_order(
             job,
             pending,
-            _unchanged,
+            _as_mixed,
             workers=workers,
             in_processes=in_processes,
         )
@@ -282,7 +282,7 @@ def _publish_tfds(
     return report
 
 
-def _unchanged(id: str, mixed: Mixed) -> Mixed:
+def _as_mixed(id: str, mixed: Mixed) -> Mixed:
     return mixed
 
 
