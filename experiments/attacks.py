@@ -21,13 +21,13 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 from PIL import Image
 
-from experiments.record import write
+from experiments.record import JsonOut, write
 from vim_jax import VisualMixer
 from vim_jax.attacks import inversion, recognition
 from vim_jax.attacks.audit import audit
@@ -210,7 +210,7 @@ def _replaced(
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
     keep: pathlib.Path | None = None,
     settings: tuple[str, ...] = (),
     data: tuple[str, ...] = (),

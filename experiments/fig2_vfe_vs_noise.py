@@ -11,10 +11,9 @@ their originals than shuffled ones of the same VFE.
 """
 
 import dataclasses
-import pathlib
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -23,7 +22,7 @@ from rich.progress import track
 
 import vim_jax
 from experiments.distortions import Way, leave, noise
-from experiments.record import write
+from experiments.record import JsonOut, write
 from vim_jax.attacks.mixing import mixed_by
 from vim_jax.attacks.similarity import ssim
 from vim_jax.data.arrays import train_test_arrays
@@ -108,7 +107,7 @@ def _changed(way: Way, images: np.ndarray) -> np.ndarray:
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
 ) -> None:
     """Measure VFE of noisy and of shuffled images.
 

@@ -12,10 +12,9 @@ scrambled small regions to be nearly as rough as a shuffle of the whole image.
 
 import dataclasses
 import functools
-import pathlib
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -23,7 +22,7 @@ import tyro
 from rich.progress import track
 
 import vim_jax
-from experiments.record import write
+from experiments.record import JsonOut, write
 from vim_jax.data.arrays import train_test_arrays
 from vim_jax.data.batches import mix_array
 
@@ -98,7 +97,7 @@ def _row(name: str, images: np.ndarray, size: int, scrambled: bool) -> dict[str,
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
 ) -> None:
     """Measure VFE against region size.
 

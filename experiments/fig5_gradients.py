@@ -20,7 +20,7 @@ import json
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ import tyro
 from flax import nnx
 from rich.progress import track
 
-from experiments.record import kept, made_by, write
+from experiments.record import JsonOut, kept, made_by, write
 from experiments.training_runs import SETTINGS, Run, images_of, mixed_part
 from vim_jax import VisualMixer
 from vim_jax.models import create_model
@@ -270,7 +270,7 @@ def _smoothed(values: list[float], points: int = 30) -> list[float]:
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
 ) -> None:
     """Compare gradients on plain and on mixed images.
 

@@ -21,7 +21,7 @@ import tyro
 from rich.progress import track
 
 from experiments.distortions import Way, leave, noise
-from experiments.record import write
+from experiments.record import JsonOut, write
 from vim_jax import VisualMixer
 from vim_jax.attacks import gan_samples, intervals, recognition
 from vim_jax.attacks.mixing import mixed_by
@@ -156,7 +156,7 @@ def plot(shown: Mapping[str, list[np.ndarray]], path: pathlib.Path) -> None:
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
     picture: Annotated[pathlib.Path | None, tyro.conf.arg(name="plot")] = None,
 ) -> None:
     """Train GANs on plain, noisy and mixed images.

@@ -26,7 +26,7 @@ import math
 import pathlib
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -36,7 +36,7 @@ from rich.progress import track
 
 import vim_jax
 from experiments.distortions import WAYS, Way
-from experiments.record import kept, made_by, write
+from experiments.record import JsonOut, kept, made_by, write
 from vim_jax import VisualMixer
 from vim_jax._types import Channels
 from vim_jax.attacks import inversion, multiset, recognition, thumbnail
@@ -317,7 +317,7 @@ def correlations(
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
     bits_again: bool = False,
 ) -> None:
     """Correlate metrics of privacy with what attackers get.

@@ -12,12 +12,12 @@ goes on. `cpu` takes about an hour and a half on one core, of which nothing is p
 yet.
 """
 
-import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tyro
 
+from experiments.record import JsonOut
 from experiments.table2_accuracy import RECIPE, budget, shifts
 from experiments.training_runs import Run, finish
 
@@ -85,7 +85,7 @@ def part_of(row: Mapping[str, Any]) -> str:
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
 ) -> None:
     """Leave out one part of the recipe at a time.
 

@@ -10,12 +10,15 @@ import itertools
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import tyro
 
 from vim_jax.data.writers import write_atomically
 from vim_jax.report.provenance import provenance
+
+JsonOut: TypeAlias = Annotated[pathlib.Path | None, tyro.conf.arg(name="json")]
+"""The option `--json` of experiments."""
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 

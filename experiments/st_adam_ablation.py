@@ -22,11 +22,12 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tyro
 
+from experiments.record import JsonOut
 from experiments.training_runs import Run, finish, in_shard
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
@@ -280,7 +281,7 @@ def run(
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
     shard: str = "1/1",
 ) -> None:
     """Compare optimizers at their best learning rates.

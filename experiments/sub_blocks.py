@@ -13,15 +13,14 @@ and fewer the smaller the blocks.
 """
 
 import dataclasses
-import pathlib
 import time
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 from rich.progress import track
 
-from experiments.record import made_by, write
+from experiments.record import JsonOut, made_by, write
 from vim_jax.attacks import intervals, similarity
 from vim_jax.attacks.sub_blocks import mix_sub_blocks, solve_sub_blocks
 from vim_jax.data.arrays import train_test_arrays
@@ -107,7 +106,7 @@ def in_place(image: np.ndarray, original: np.ndarray, block: int) -> float:
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
 ) -> None:
     """Put blocks back by their seams.
 

@@ -20,12 +20,12 @@ to 6 points at region size 2, and thumbnail-trained networks close to the mixed 
 """
 
 import itertools
-import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tyro
 
+from experiments.record import JsonOut
 from experiments.training_runs import Run, Way, finish, in_shard
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
@@ -145,7 +145,7 @@ def shifts(setting: str | None) -> dict[str, int]:
 def main(
     preset: Name = "smoke",
     data_dir: str | None = None,
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
     most: int | None = None,
     shard: str = "1/1",
 ) -> None:

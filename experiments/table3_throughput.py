@@ -11,10 +11,9 @@ plain, whatever the noise says, and "fresh" to cost a few per cent of small netw
 """
 
 import dataclasses
-import pathlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +23,7 @@ from flax import nnx
 from rich.progress import track
 
 from benchmarks.timing import seconds
-from experiments.record import write
+from experiments.record import JsonOut, write
 from experiments.training_runs import SETTINGS
 from vim_jax.models import create_model
 from vim_jax.training import TrainConfig
@@ -151,7 +150,7 @@ def _ways(
 
 def main(
     preset: Name = "smoke",
-    json_out: Annotated[pathlib.Path | None, tyro.conf.arg(name="json")] = None,
+    json_out: JsonOut = None,
 ) -> None:
     """Time training on plain and on mixed images.
 
