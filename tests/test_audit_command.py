@@ -84,7 +84,6 @@ def test_command_prints_verdicts_numbers_and_advice(written):
         "multiset",
         "SSIM",
         "control",
-        "plan, algorithm",
         "12 images, region size 2",
     ):
         assert words in out

@@ -234,17 +234,17 @@ def _print(found: "Audit", numbers: dict) -> None:
             f"{printable(answer['text'])}"
         )
     table = Table()
-    for column in ("attack", "knows", "metric"):
+    # What each attacker knows is in the report: here, it would leave no room.
+    for column in ("attack", "metric"):
         table.add_column(column, overflow="fold")
     for column in ("score", "95 %", "chance", "control"):
         table.add_column(column, justify="right")
-    table.add_column("verdict")
+    table.add_column("verdict", min_width=len("inconclusive"))
     for row in numbers["attacks"]:
         known = row["low"] is not None
         interval = f"{row['low']:.3g} to {row['high']:.3g}" if known else "-"
         table.add_row(
             row["name"],
-            ", ".join(row["knowledge"]) or "-",
             row["metric"],
             f"{row['score']:.3g}",
             interval,
