@@ -233,7 +233,7 @@ def _print(found: "Audit", numbers: dict) -> None:
             f"[bold]{question:9}[/] [{_STYLE[verdict]}]{verdict:12}[/] "
             f"{printable(answer['text'])}"
         )
-    table = Table()
+    table = Table(pad_edge=False)
     # What each attacker knows is in the report: here, it would leave no room.
     for column in ("attack", "metric"):
         table.add_column(column, overflow="fold")
