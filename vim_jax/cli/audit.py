@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+from rich import box
 from rich.table import Table
 
 from vim_jax.cli import options
@@ -233,7 +234,7 @@ def _print(found: "Audit", numbers: dict) -> None:
             f"[bold]{question:9}[/] [{_STYLE[verdict]}]{verdict:12}[/] "
             f"{printable(answer['text'])}"
         )
-    table = Table(pad_edge=False)
+    table = Table(box=box.SIMPLE, pad_edge=False)
     # What each attacker knows is in the report: here, it would leave no room.
     for column in ("attack", "metric"):
         table.add_column(column, overflow="fold")
