@@ -6,12 +6,15 @@
 Region sizes in native pixels, from 1 (nothing moves) to the whole image; the three ways
 with channels at size 4; regions scrambled; one adaptive level. The attacks that train
 no network run on all of them, on CIFAR-10, MNIST and Imagenette at 128 pixels; those
-that train one, on CIFAR-10 at the settings marked in `TRAINED`. Test images are
-attacked, with the training images as the attacker's own. Each image is mixed once.
+that train one, on CIFAR-10 at the settings in `TRAINED`. Test images are attacked, with
+the training images as the attacker's own. Each image is mixed once.
 
-`cpu` takes about 90 minutes on two cores; `gpu` trains more, on more images. Expect, on
-CIFAR-10, the best SSIM to fall from 0.9 at size 2 to about 0.4 at size 8, where a blind
-guess has 0.2, and linkage of all images at every setting.
+`cpu` takes about 90 minutes on two cores; `networks`, about as long, trains the networks
+that `cpu` leaves out for their cost: adversarial inversion, learned seams and membership
+at those settings, and recognition of digits and of their parity on MNIST; `gpu` trains
+all, on more images. Expect, on CIFAR-10, the best SSIM to fall from 0.9 at size 2 to
+about 0.4 at size 8, where a blind guess has 0.2, and linkage of all images at every
+setting.
 
 With `--data` or `--settings`, a part is measured again, and its rows in the results
 that there are say so, and why.
@@ -29,7 +32,7 @@ from PIL import Image
 
 from experiments.record import JsonOut, write
 from vim_jax import VisualMixer
-from vim_jax.attacks import inversion, recognition
+from vim_jax.attacks import gan_inversion, inversion, recognition
 from vim_jax.attacks.audit import audit
 from vim_jax.attacks.cases import Case, from_arrays
 from vim_jax.attacks.verdicts import summary
@@ -52,63 +55,107 @@ SETTINGS = {
     "level 0.6": VisualMixer(level=0.6),
 }
 TRAINED = ("size 2", "size 4", "size 8", "size 4, scrambled", "level 0.6")
+_DIGITS = ("size 4", "size 4, scrambled")
 
 _IMAGENETTE = "imagenette/160px-v2"
 _SIDE = 128  # Of Imagenette, in pixels.
 
-Name = Literal["smoke", "cpu", "gpu"]
+Name = Literal["smoke", "cpu", "networks", "gpu"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Preset:
-    """How much to attack.
+class Part:
+    """What to attack of one data set.
 
     Attributes:
-      images: how many test images of each data set, at most.
+      data: which.
+      images: how many of its test images, at most.
       auxiliary: how many training images the attacker has, at most.
       settings: which of `SETTINGS`.
-      trained: the settings at which networks are trained, on the first data set.
-      configs: of attacks, in place of the usual ones.
+      trained: the settings at which networks are trained.
+      configs: of attacks, in place of the usual ones; None leaves one out.
     """
 
-    images: Mapping[str, int]
-    auxiliary: Mapping[str, int]
+    data: str
+    images: int
+    auxiliary: int
     settings: tuple[str, ...] = tuple(SETTINGS)
-    trained: tuple[str, ...] = TRAINED
+    trained: tuple[str, ...] = ()
     configs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 # Keys have experiments of their own in the tests: no setting changes what they show.
 _NO_KEYS: Mapping[str, Any] = {"seed_search": None, "key_reuse": None}
-PRESETS: Mapping[Name, Preset] = {
-    "smoke": Preset(
-        {"embedded:digits": 10},
-        {"embedded:digits": 60},
-        settings=("size 1", "size 2", "size 2, scrambled"),
-        trained=("size 2",),
-        configs={
-            **_NO_KEYS,
-            "inversion": inversion.Config(width=4, depth=1, epochs=1),
-            "gan_inversion": None,
-            "recognition": recognition.Config(epochs=1, flip=False),
-            "membership": None,
-        },
+_CHEAP = _NO_KEYS | dict.fromkeys(("thumbnail", "multiset", "linkage", "jigsaw"))
+_SMALL_UNET = {"width": 24, "epochs": 6, "control_images": 1000}
+_RECOGNITION = recognition.Config(epochs=8)
+PRESETS: Mapping[Name, tuple[Part, ...]] = {
+    "smoke": (
+        Part(
+            "embedded:digits",
+            10,
+            60,
+            settings=("size 1", "size 2", "size 2, scrambled"),
+            trained=("size 2",),
+            configs={
+                **_NO_KEYS,
+                "inversion": inversion.Config(width=4, depth=1, epochs=1),
+                "gan_inversion": None,
+                "recognition": recognition.Config(epochs=1, flip=False),
+                "membership": None,
+            },
+        ),
     ),
-    "cpu": Preset(
-        {"cifar10": 200, "mnist": 200, _IMAGENETTE: 24},
-        {"cifar10": 4000, "mnist": 1000, _IMAGENETTE: 200},
-        configs={
-            **_NO_KEYS,
-            "inversion": inversion.Config(width=24, epochs=6, control_images=1000),
-            "gan_inversion": None,
-            "recognition": recognition.Config(epochs=8),
-            "membership": None,
-        },
+    "cpu": (
+        Part(
+            "cifar10",
+            200,
+            4000,
+            trained=TRAINED,
+            configs={
+                **_NO_KEYS,
+                "inversion": inversion.Config(**_SMALL_UNET),
+                "gan_inversion": None,
+                "jigsaw_net": None,
+                "recognition": _RECOGNITION,
+                "membership": None,
+            },
+        ),
+        Part("mnist", 200, 1000, configs=_NO_KEYS),
+        Part(_IMAGENETTE, 24, 200, configs=_NO_KEYS),
     ),
-    "gpu": Preset(
-        {"cifar10": 1000, "mnist": 1000, _IMAGENETTE: 100},
-        {"cifar10": 45_000, "mnist": 10_000, _IMAGENETTE: 1500},
-        configs=_NO_KEYS,
+    "networks": (
+        Part(
+            "cifar10",
+            200,
+            4000,
+            settings=TRAINED,
+            trained=TRAINED,
+            configs={
+                **_CHEAP,
+                "inversion": None,
+                "gan_inversion": gan_inversion.Config(**_SMALL_UNET),
+                "recognition": None,
+            },
+        ),
+        Part(
+            "mnist",
+            200,
+            4000,
+            settings=_DIGITS,
+            trained=_DIGITS,
+            configs={
+                **_CHEAP,
+                **dict.fromkeys(("inversion", "gan_inversion", "jigsaw_net")),
+                "recognition": dataclasses.replace(_RECOGNITION, flip=False),
+                "membership": None,
+            },
+        ),
+    ),
+    "gpu": (
+        Part("cifar10", 1000, 45_000, trained=TRAINED, configs=_NO_KEYS),
+        Part("mnist", 1000, 10_000, configs=_NO_KEYS),
+        Part(_IMAGENETTE, 100, 1500, configs=_NO_KEYS),
     ),
 }
 
@@ -129,39 +176,38 @@ def run(
       settings: which of the preset's; empty for all.
       data: which of the preset's data sets; empty for all.
     """
-    chosen = PRESETS[preset]
+    parts = [part for part in PRESETS[preset] if not data or part.data in data]
     if settings:
-        chosen = dataclasses.replace(chosen, settings=settings)
-    first = next(iter(chosen.images))
+        parts = [dataclasses.replace(part, settings=settings) for part in parts]
     return [
         {
-            "data": name,
+            "data": part.data,
             "setting": setting,
-            "auxiliary": chosen.auxiliary[name],
+            "auxiliary": part.auxiliary,
             **_audited(
-                case,
-                train=name == first and setting in chosen.trained,
-                configs=chosen.configs,
-                keep=keep,
+                case, train=setting in part.trained, configs=part.configs, keep=keep
             ),
         }
-        for name in data or chosen.images
-        for setting, case in _cases(name, chosen, data_dir)
+        for part in parts
+        for setting, case in _cases(part, data_dir)
     ]
 
 
-def _cases(name: str, preset: Preset, data_dir: str | None):
-    images, auxiliary = preset.images[name], preset.auxiliary[name]
-    limit = max(images, auxiliary)
-    data = train_test_arrays(name, data_dir=data_dir, limit=limit)
-    if name == _IMAGENETTE:
+def _cases(part: Part, data_dir: str | None):
+    limit = max(part.images, part.auxiliary)
+    data = train_test_arrays(part.data, data_dir=data_dir, limit=limit)
+    if part.data == _IMAGENETTE:
         train, test = (
-            LabelledImages(_reduced(part.images), part.labels) for part in data[:2]
+            LabelledImages(_reduced(x.images), x.labels) for x in data[:2]
         )
         data = TrainTest(train, test, data.label_names)
-    for setting in preset.settings:
+    for setting in part.settings:
         case = from_arrays(
-            name, data, SETTINGS[setting], images=images, auxiliary=auxiliary
+            part.data,
+            data,
+            SETTINGS[setting],
+            images=part.images,
+            auxiliary=part.auxiliary,
         )
         yield setting, case
 

@@ -1,5 +1,7 @@
 """The experiments run."""
 
+import collections
+import itertools
 import json
 import math
 
@@ -16,6 +18,9 @@ from experiments import (
     sub_blocks,
     training_runs,
 )
+from vim_jax.attacks.audit import attacks_on
+from vim_jax.attacks.cases import from_arrays
+from vim_jax.data.arrays import LabelledImages, TrainTest
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +42,32 @@ def test_attacks_smoke(tmp_path):
 
 
 def test_every_setting_that_is_trained_is_one():
-    for preset in attacks.PRESETS.values():
-        assert set(preset.trained) <= set(preset.settings) <= set(attacks.SETTINGS)
-        assert set(preset.images) == set(preset.auxiliary)
+    for part in itertools.chain(*attacks.PRESETS.values()):
+        assert set(part.trained) <= set(part.settings) <= set(attacks.SETTINGS)
+
+
+def test_two_presets_together_run_every_attack_that_trains():
+    """What `cpu` leaves out for its cost, `networks` does, and nothing twice."""
+    digits = LabelledImages(
+        np.zeros((40, 32, 32, 3), np.uint8), np.arange(40, dtype=np.int32) % 10
+    )
+    case = from_arrays(
+        "cifar10",
+        TrainTest(digits, digits, tuple("0123456789")),
+        attacks.SETTINGS["size 4"],
+        images=20,
+        auxiliary=20,
+    )
+    tried = []
+    for name in ("cpu", "networks"):
+        configs = attacks.PRESETS[name][0].configs
+        tried += [x.name for x in attacks_on(case, "full", configs)[0]]
+    assert collections.Counter(tried) == {
+        "as_published": 2,
+        **dict.fromkeys(("thumbnail", "multiset", "linkage", "jigsaw"), 1),
+        **dict.fromkeys(("inversion", "gan_inversion", "jigsaw_net"), 1),
+        **dict.fromkeys(("recognition", "membership"), 1),
+    }
 
 
 def test_rows_are_replaced_by_those_measured_again():
