@@ -9,12 +9,11 @@ no network run on all of them, on CIFAR-10, MNIST and Imagenette at 128 pixels; 
 that train one, on CIFAR-10 at the settings in `TRAINED`. Test images are attacked, with
 the training images as the attacker's own. Each image is mixed once.
 
-`cpu` takes about 90 minutes on two cores; `networks`, about as long, trains the networks
-that `cpu` leaves out for their cost: adversarial inversion, learned seams and membership
-at those settings, and recognition of digits and of their parity on MNIST; `gpu` trains
-all, on more images. Expect, on CIFAR-10, the best SSIM to fall from 0.9 at size 2 to
-about 0.4 at size 8, where a blind guess has 0.2, and linkage of all images at every
-setting.
+`cpu` takes about 90 minutes on two cores. `networks`, about as long, trains those that
+`cpu` leaves out for their cost: adversarial inversion, learned seams and membership at
+those settings, and recognition of digits and their parity on MNIST. `gpu` trains all,
+on more images. Expect, on CIFAR-10, the best SSIM to fall from 0.9 at size 2 to about
+0.4 at size 8, where a blind guess has 0.2, and linkage of all images at every setting.
 
 With `--data` or `--settings`, a part is measured again, and its rows in the results
 that there are say so, and why.
@@ -197,9 +196,7 @@ def _cases(part: Part, data_dir: str | None):
     limit = max(part.images, part.auxiliary)
     data = train_test_arrays(part.data, data_dir=data_dir, limit=limit)
     if part.data == _IMAGENETTE:
-        train, test = (
-            LabelledImages(_reduced(x.images), x.labels) for x in data[:2]
-        )
+        train, test = (LabelledImages(_reduced(x.images), x.labels) for x in data[:2])
         data = TrainTest(train, test, data.label_names)
     for setting in part.settings:
         case = from_arrays(
