@@ -115,7 +115,8 @@ def attacks_on(
     add(thumbnail, thumbnail.Config())
     add(multiset, multiset.Config())
     add(linkage, linkage.Config())
-    if case.mixer.scramble_regions and case.mixer.region_size == "entire":
+    single = case.mixer.scramble_regions and case.mixer.region_size == "entire"
+    if single:
         skipped["jigsaw"] = skipped["jigsaw_net"] = "each image is a single region"
     else:
         add(jigsaw, jigsaw.Config())
@@ -136,7 +137,7 @@ def attacks_on(
         for module in (inversion, gan_inversion):
             other = _or_none(case.other)
             add(module, module.Config(), transfer=other, progress=None)
-        if "jigsaw" not in skipped:
+        if not single:
             add(jigsaw_net, jigsaw_net.Config(), progress=None)
     else:
         learnt = ("inversion", "gan_inversion", "jigsaw_net")
