@@ -132,6 +132,15 @@ def test_attacks_hold_no_more_than_they_say(digits, found, name):
     ]
 
 
+def test_an_audit_says_what_was_left_out(digits):
+    names = {attack.name for attack in audits.attacks_on(digits, "quick")[0]}
+    found = audit(digits, "quick", configs=dict.fromkeys(names))
+    assert found.outcomes == {}
+    for name, answer in summary(found)["verdicts"].items():
+        assert answer["verdict"] == "inconclusive", name
+        assert answer["text"].startswith("Not tried: ")
+
+
 def test_attacks_take_other_settings_or_are_left_out(digits):
     other = seed_search.Config(seed_bits=3)
     configs = {"seed_search": other, "key_reuse": None}

@@ -76,6 +76,11 @@ def _numbers(score: Score) -> dict[str, Any]:
     return {name: plain[name] for name in _DECIDING}
 
 
+def _not_tried(question: Question, why: str) -> Answer:
+    text = f"Not tried: {why}. So nothing is known about this."
+    return Answer(question, "inconclusive", text, (), {})
+
+
 def _of(found: Audit, *names: str) -> tuple[Score, ...]:
     outcomes = [found.outcomes[name] for name in names if name in found.outcomes]
     return tuple(score for outcome in outcomes for score in outcome.scores)
@@ -97,6 +102,8 @@ def _see(found: Audit) -> Answer:
         for score in tried
         if score.metric == "SSIM" and "other kind" not in score.name
     )
+    if not scores:
+        return _not_tried("see", found.skipped["as_published"])
     best = _farthest(scores)
     width, height = thumbnail_side(found.case.plans)
     clear, in_place = clear_share(found.case), not found.case.mixer.scramble_regions
@@ -140,9 +147,7 @@ def _see(found: Audit) -> Answer:
 def _recognise(found: Audit) -> Answer:
     scores = _of(found, "recognition")
     if not scores:
-        why = found.skipped["recognition"]
-        text = f"Not tried: {why}. So nothing is known about this."
-        return Answer("recognise", "inconclusive", text, (), {})
+        return _not_tried("recognise", found.skipped["recognition"])
     adapted = [score for score in scores if score.name == "recognition, adapted"]
     task, *second = adapted
     use = (
@@ -168,6 +173,8 @@ def _recognise(found: Audit) -> Answer:
 
 def _link(found: Audit) -> Answer:
     scores = _of(found, "linkage")
+    if not scores:
+        return _not_tried("link", found.skipped["linkage"])
     exact, hashed = scores[0], scores[-2]
     best = _farthest([score for score in scores if score.metric == exact.metric])
     if len(found.case.candidates) == 1:
