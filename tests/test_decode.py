@@ -9,24 +9,13 @@ import zlib
 
 import numpy as np
 import pytest
+from modes import SHAPES, check_sentence, pixels
 from PIL import Image, ImageOps
 
 from vim_jax.data import DataError, as_mode, decode, encode, mode_of
 
 # `vim_jax.data.decode` is the function; the module of that name lies behind it.
 decode_module = importlib.import_module("vim_jax.data.decode")
-
-SHAPES = {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,), "I;16": ()}
-
-
-def pixels(mode, height=11, width=7, seed=0):
-    rng = np.random.default_rng(seed)
-    dtype = np.uint16 if mode == "I;16" else np.uint8
-    top = np.iinfo(dtype).max
-    image = rng.integers(0, top, (height, width, *SHAPES[mode]), dtype, endpoint=True)
-    if mode in ("LA", "RGBA"):
-        image[: height // 2 + 1, :, -1] = 0  # colours under full transparency
-    return image
 
 
 def png(depth, colour_type, rows):
@@ -49,66 +38,6 @@ def png(depth, colour_type, rows):
 
 def reopened(path):
     return Image.open(io.BytesIO(path.read_bytes()))
-
-
-def check_sentence(error, *words):
-    message = str(error.value)
-    assert "\n" not in message
-    assert ": " in message, "no remedy"
-    for word in words:
-        assert word in message, message
-    return message
-
-
-@pytest.mark.parametrize("size", [(1, 1), (5, 300), (11, 7)])
-@pytest.mark.parametrize("mode", SHAPES)
-def test_png_round_trip(tmp_path, mode, size):
-    image = pixels(mode, *size)
-    path = tmp_path / "image.png"
-    path.write_bytes(encode(image, "png"))
-    decoded = decode(path)
-    assert (decoded.mode, decoded.note) == (mode, None)
-    assert decoded.image.dtype == image.dtype
-    np.testing.assert_array_equal(decoded.image, image)
-    assert decoded.image.flags.writeable
-    assert decoded.image.flags.c_contiguous
-
-
-@pytest.mark.parametrize("size", [(1, 1), (5, 300), (11, 7)])
-@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
-def test_webp_round_trip_through_the_mode(tmp_path, mode, size):
-    for image in (pixels(mode, *size), np.full_like(pixels(mode, *size), 255)):
-        path = tmp_path / "image.webp"
-        path.write_bytes(encode(image, "webp"))
-        restored = as_mode(decode(path).image, mode)
-        np.testing.assert_array_equal(restored, image)
-
-
-def test_encode_takes_one_channel_as_third_axis_and_views():
-    image = pixels("RGB", 8, 8)[::2, ::-1]
-    decoded = Image.open(io.BytesIO(encode(image, "png")))
-    np.testing.assert_array_equal(np.array(decoded), image)
-    grey = encode(image[..., :1], "png")
-    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(grey))), image[..., 0])
-
-
-@pytest.mark.parametrize(
-    ("image", "fmt", "words"),
-    [
-        (np.zeros((2, 2), np.uint16), "webp", ["16-bit grey", "png"]),
-        (np.zeros((1, 16384), np.uint8), "webp", ["16384x1", "16383", "png"]),
-        (np.zeros((2, 2), np.uint8), "gif", ["'gif'", "png"]),
-        (np.zeros((2, 2), np.float32), "png", ["float32", "uint8"]),
-        (np.zeros((2, 2, 3), np.uint16), "png", ["uint16", "(2, 2, 3)"]),
-        (np.zeros((2, 2, 5), np.uint8), "png", ["(2, 2, 5)"]),
-        (np.zeros((0, 2), np.uint8), "png", ["(0, 2)"]),
-        (np.zeros((2, 2, 1, 1), np.uint8), "png", ["(2, 2, 1, 1)"]),
-    ],
-)
-def test_encode_refuses(image, fmt, words):
-    with pytest.raises(DataError) as error:
-        encode(image, fmt)
-    check_sentence(error, *words)
 
 
 @pytest.mark.parametrize("origin", SHAPES)
@@ -421,19 +350,6 @@ def test_photograph_on_its_side_comes_upright_and_without_its_place(tmp_path):
         published = Image.open(io.BytesIO(data))
         assert not dict(published.getexif())
         assert not {"exif", "icc_profile", "xmp"} & set(published.info)
-
-
-def test_published_files_hold_pixels_only():
-    data = encode(pixels("RGBA"), "png")
-    kinds, at = [], 8
-    while at < len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        kinds.append(data[at + 4 : at + 8])
-        at += 12 + length
-    assert set(kinds) == {b"IHDR", b"IDAT", b"IEND"}
-    data = encode(pixels("RGBA"), "webp")
-    assert data[12:16] == b"VP8L"
-    assert len(data) == 20 + -(-int.from_bytes(data[16:20], "little") // 2) * 2
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp"])

@@ -17,7 +17,7 @@ from folders import (
 from PIL import Image
 
 from vim_jax import SecretKey, VisualMixer
-from vim_jax.data import DataError, folder, manifest
+from vim_jax.data import DataError, encode, folder, manifest
 from vim_jax.data.publish import publish
 from vim_jax.data.restore import restore
 
@@ -68,6 +68,18 @@ def test_every_mode_comes_back_bit_for_bit(tmp_path, fmt, mixer, modes):
             published[record["id"]].ravel(), pixels(tmp_path / "src").popitem()[1]
         )
         assert record["vfe_after"] > record["vfe"]
+
+
+@pytest.mark.parametrize(("level", "shuffled"), [(0.005, False), (0.8, True)])
+def test_files_are_packed_for_what_is_in_them(tmp_path, level, shuffled):
+    save(tmp_path / "src/a.png", photograph())
+    mixer = VisualMixer(level=level, clip=True)
+    (record,) = run(tmp_path / "src", tmp_path / "dst", mixer=mixer).records
+    assert (record["left_in_place"] < 0.5) == shuffled
+    mixed = pixels(tmp_path / "dst")["a.png"]
+    expected = encode(mixed, "png", shuffled=shuffled)
+    assert (tmp_path / "dst/a.png").read_bytes() == expected
+    assert expected != encode(mixed, "png", shuffled=not shuffled)
 
 
 def test_16_bit_grey_in_webp_is_one_failure(tmp_path):

@@ -25,7 +25,7 @@ _SHORT = 256  # Fewer rectangles are worth a copy in which loops are longer [mea
 def exchange_rectangles(
     cells: np.ndarray,
     draw: Draw,
-    sides: tuple[np.ndarray, np.ndarray] | None = None,
+    sides: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     *,
     rounds: int,
     turning: int = 1,
@@ -38,7 +38,7 @@ def exchange_rectangles(
         overwritten.
       draw: gives the bytes that decide.
       sides: heights and widths, int64 `n` each, of rectangles in the upper left corners
-        of theirs; anything may be in the rest, and will be. None if they fill it.
+        of theirs; anything may be in the rest, and will be. None of those that fill it.
       rounds: how many each takes, see `vim_jax.rounds.rounds_of`.
       turning: how many planes take turns: a part of the rectangles has the first
         channels of the pixels, the next part the second ones, and so on.
@@ -51,7 +51,7 @@ def exchange_rectangles(
             _turn(cells, draw("turns", r), turning, inverse=False)
         for axis in (1, 0) if inverse else (0, 1):
             lines = _lines(cells, axis)
-            lengths = None if sides is None else sides[1 - axis]
+            lengths = sides[1 - axis]
             levels = range((lines.shape[1] - 1).bit_length())
             if r >= ROUNDS:
                 levels = levels[:NEAR_LEVELS]

@@ -34,6 +34,7 @@ VERSION = 1
 # plan tells how busy the image was.
 _PADDING = 4096
 _PLAN_LEVEL = 1  # Plans are full of repetitions, which the fastest level finds, too.
+_ROWS = 64  # That are packed at a time.
 
 
 class DamagedError(DataError):
@@ -63,9 +64,12 @@ def seal(key: SecretKey, published_id: str, sealed: Sealed) -> str:
     """Returns `sealed` encrypted for the image published as `published_id`."""
     width = _width(sealed.size)
     packer = zlib.compressobj(_PLAN_LEVEL)
-    # Row by row, in the narrowest integers: a copy of the plan would be large.
-    rows = (packer.compress(row.astype(f"<u{width}").tobytes()) for row in sealed.size)
-    plan = b"".join(rows) + packer.flush()
+    # Some rows at a time, in the narrowest integers: a copy of the plan would be large.
+    parts = (
+        packer.compress(sealed.size[top : top + _ROWS].astype(f"<u{width}").tobytes())
+        for top in range(0, len(sealed.size), _ROWS)
+    )
+    plan = b"".join(parts) + packer.flush()
     message = json.dumps(
         {
             "id": sealed.id,

@@ -6,6 +6,7 @@ over, and words are drawn for a band at a time: so the memory does not grow with
 """
 
 import collections
+import functools
 import math
 import os
 import threading
@@ -142,7 +143,8 @@ class _Batch:
             values = np.ascontiguousarray(band.image).view(np.uint8)
             values = values.reshape(-1, self._planes, members)
             self._planar()[:, :, place] = values.transpose(2, 1, 0)
-        self._parts: dict[tuple[Part, int], np.ndarray] = {}
+        *self._rows, rows = np.cumsum([0, *(len(band.size) for band in bands)]).tolist()
+        self._parts = collections.defaultdict(functools.partial(self._undrawn, rows))
 
     def _places(self) -> Iterator[tuple[_Band, slice]]:
         for band, start in zip(self._bands, self.starts, strict=True):
@@ -170,26 +172,21 @@ class _Batch:
         # Numbers of cells, `h w n`, plane after plane.
         planes = np.arange(self._planes)[:, None] * self._pixels
         number = number[:, :, None] + planes
-        filled = bool(inside.all())
-        if not filled:
+        if not inside.all():
             number = np.where(inside[:, :, None], number, self._cells.shape[1] - 1)
         number = number.reshape(height, width, -1)
-        heights, widths = (
-            np.tile(side, self._planes) for side in (regions.height, regions.width)
-        )
+        rows = list(self._rows_of(regions))
 
         def draw(name: Part, byte: int) -> np.ndarray:
-            if (name, byte) not in self._parts:
-                self._parts[name, byte] = self._drawn(name, byte)
-            part = self._parts[name, byte]
+            drawn = self._drawn(name, byte, rows)
             # Of turns there are fewer planes.
-            count = number.shape[2] * len(part) // (self._planes * self._pixels)
-            return np.take(part, number[:, :, :count], mode="clip")
+            count = number.shape[2] * len(drawn) // self._planes
+            return np.take(drawn, number[:, :, :count], mode="clip")
 
         moved = exchange_rectangles(
             np.take(self._cells, number, axis=1, mode="clip"),
             draw,
-            None if filled else (heights, widths),
+            (self._lengths(regions.height), self._lengths(regions.width)),
             rounds=rounds,
             turning=self._planes if self._turn_words else 1,
             inverse=inverse,
@@ -197,18 +194,52 @@ class _Batch:
         for cells, member in zip(self._cells, moved, strict=True):
             cells[number] = member
 
-    def _drawn(self, name: Part, byte: int) -> np.ndarray:
-        """Returns a byte of a part of the keystreams, uint8 `planes*pixels`."""
+    def _lengths(self, sides: np.ndarray) -> np.ndarray | None:
+        """Returns sides for all planes, or None if they are equal."""
+        return None if (sides == sides[0]).all() else np.tile(sides, self._planes)
+
+    def _rows_of(self, regions: _Regions) -> Iterator[tuple[int, int, int]]:
+        """Yields numbers of bands, and the rows of each from and to which regions lie.
+
+        These are sorted by band.
+        """
+        band = np.searchsorted(self.starts, regions.first, side="right") - 1
+        top = (regions.first - np.take(self.starts, band)) // regions.stride
+        numbers, each = np.unique(band, return_index=True)
+        tops = np.minimum.reduceat(top, each)
+        bottoms = np.maximum.reduceat(top + regions.height, each)
+        yield from zip(numbers.tolist(), tops.tolist(), bottoms.tolist(), strict=True)
+
+    def _undrawn(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        planes = max(self._planes, self._turn_words)
+        return np.empty((planes, self._pixels), np.uint8), np.zeros(rows, bool)
+
+    def _drawn(
+        self, name: Part, byte: int, rows: Sequence[tuple[int, int, int]]
+    ) -> np.ndarray:
+        """Returns a byte of a part of the keystreams, uint8 `planes pixels`.
+
+        Some rows of it, lest all are drawn for a few regions; in others is anything.
+        """
+        part, drawn = self._parts[name, byte]
         planes = self._turn_words if name == "turns" else self._planes
-        drawn = np.zeros((planes, self._pixels), np.uint8)
-        for band, place in self._places():
+        for number, top, bottom in rows:
+            before = self._rows[number]
+            (missing,) = np.nonzero(~drawn[before + top : before + bottom])
+            if len(missing) == 0:
+                continue
+            top, bottom = top + int(missing[0]), top + int(missing[-1]) + 1
+            drawn[before + top : before + bottom] = True
+            band = self._bands[number]
             h, w, _ = band.shape
             starts = starts_of(band.shape, self._channels)
             start = BYTES * (0 if name == "coins" else getattr(starts, name))
+            place = slice(*(self.starts[number] + row * w for row in (top, bottom)))
+            part[:planes, place] = 0
             for plane in range(planes):
-                row = (plane * BYTES + byte) * h + band.top
-                band.stream.read_into(start + row * w, drawn[plane, place])
-        return drawn.reshape(-1)
+                row = (plane * BYTES + byte) * h + band.top + top
+                band.stream.read_into(start + row * w, part[plane, place])
+        return part[:planes]
 
 
 def _shuffle_batch(bands: Sequence[_Band], channels: Channels, inverse: bool) -> None:
@@ -247,9 +278,9 @@ def _kinds_of_regions(
                         continue
                     first = start + y[here] * w + x[here]
                     each = (np.full(len(here), side) for side in (w, height, width))
-                    kind = s, rounds_of(height, width), height == width == s
+                    kind = s, rounds_of(height, width), height == s, width == s
                     kinds[kind].append(_Regions(first, *each))
-    for (_, rounds, _), regions in kinds.items():
+    for (_, rounds, *_), regions in kinds.items():
         yield rounds, _Regions(*map(np.concatenate, zip(*regions, strict=True)))
 
 
