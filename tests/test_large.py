@@ -8,7 +8,7 @@ from folders import photograph, pixels, save
 import vim_jax
 from vim_jax import SecretKey, VisualMixer
 from vim_jax.data import DataError, folder, large
-from vim_jax.data.padded import Plan
+from vim_jax.data.plans import Plan
 from vim_jax.data.publish import publish
 from vim_jax.data.restore import restore
 

@@ -31,7 +31,6 @@ from vim_jax.data import (
     publish,
 )
 from vim_jax.data.job import Job
-from vim_jax.keys import secret_of
 
 KEY = SecretKey(bytes(range(32)))
 MIXER = VisualMixer(region_size=5)
@@ -80,31 +79,6 @@ def test_the_same_bytes_as_with_threads(fmt, tmp_path, pools):
     assert list(reports[1].failures) == ["dogs/broken.png"]
     assert reports[0].failures == reports[1].failures
     assert tree(tmp_path / "threads") == tree(tmp_path / "processes")
-
-
-def test_processes_get_what_is_compiled(tmp_path, pools, monkeypatch):
-    photographs(tmp_path / "src", 40)
-    counted = []
-    monkeypatch.setattr(
-        processes, "secret_of", lambda key: counted.append(_files()) or secret_of(key)
-    )
-
-    def _files():
-        folder = pathlib.Path(processes._programs() or "")
-        return [path.name for path in folder.iterdir()]
-
-    before = processes._programs()
-    publish.publish(
-        folder(tmp_path / "src"),
-        tmp_path / "dst",
-        VisualMixer(level=0.5),
-        KEY,
-        workers=2,
-        in_processes=True,
-    )
-    (found,) = counted
-    assert any("_plan" in name for name in found)
-    assert processes._programs() == before
 
 
 def _die(index: int) -> Example:

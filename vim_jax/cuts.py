@@ -12,7 +12,7 @@ from vim_jax.quadtree import KEY_BITS, Level, Quadtree, repeated
 NO_REGION = 2**KEY_BITS
 """The threshold above all keys: no block is a region. The lowest is 1."""
 
-_GAIN_BITS = 26
+GAIN_BITS = 26
 _SUMMED = 16
 
 
@@ -69,7 +69,7 @@ def curve(tree: Quadtree, whole: jax.Array) -> Curve:
         four times that.
     """
     levels = [*tree.fine, tree.coarse]
-    shift = jnp.maximum(0, 66 - jax.lax.clz(whole) - _GAIN_BITS)
+    shift = jnp.maximum(0, 66 - jax.lax.clz(whole) - GAIN_BITS)
     half = (jnp.int64(1) << shift) >> 1
     gains = [(level.gain + half >> shift).astype(jnp.int32) for level in levels]
     return Curve(

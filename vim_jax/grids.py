@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from vim_jax.moments import divide, squared
 
-_FACTOR_BITS = 24
+FACTOR_BITS = 24
 
 
 class Blocks(NamedTuple):
@@ -83,11 +83,11 @@ def spread_energy(
     inside = copies * (2 * area - h - w)
     border = neighbours(widths, cols)[None] * h + neighbours(heights, rows)[:, None] * w
     # Of the shape of the grid alone: one factor for all images of a batch.
-    factor = divide(2 * inside << _FACTOR_BITS, jnp.maximum(area * copies - 1, 1))
-    factor += divide(border << _FACTOR_BITS, jnp.maximum(area, 1))
+    factor = divide(2 * inside << FACTOR_BITS, jnp.maximum(area * copies - 1, 1))
+    factor += divide(border << FACTOR_BITS, jnp.maximum(area, 1))
     # In two halves: the product may need more than 64 bits.
-    high, low = deviations >> _FACTOR_BITS, deviations & (2**_FACTOR_BITS - 1)
-    return high * factor + (low * factor >> _FACTOR_BITS)
+    high, low = deviations >> FACTOR_BITS, deviations & (2**FACTOR_BITS - 1)
+    return high * factor + (low * factor >> FACTOR_BITS)
 
 
 def step_energy(
@@ -169,7 +169,7 @@ def merge(blocks: Blocks, heights: jax.Array, widths: jax.Array, copies: int) ->
     )
 
 
-_MOST = 8
+MOST = 8
 
 UNITS = 32
 """A grid is laid out in units, of which the image has at most this many a side."""
@@ -210,19 +210,19 @@ def uniform_energies(
         return x
 
     side = jnp.arange(1, UNITS + 1)
-    edges = jnp.minimum(side[:, None] * jnp.arange(_MOST + 2)[None], UNITS)
+    edges = jnp.minimum(side[:, None] * jnp.arange(MOST + 2)[None], UNITS)
     sums = table(jnp.concatenate([mean * area, energy[None]]))
     sums = sums[:, edges[:, :, None], edges[:, None, :]]
     sums = jnp.diff(jnp.diff(sums, axis=2), axis=3)
     sizes = jnp.minimum(side * unit, jnp.maximum(*extent))
 
     def grid(size, sums):
-        heights, widths = (block_lengths(side, size, _MOST + 1) for side in extent)
+        heights, widths = (block_lengths(side, size, MOST + 1) for side in extent)
         count = jnp.maximum(heights[:, None] * widths[None], 1)[None]
         # Of a signed number: by an offset that is a multiple of the count.
         mean = divide(sums[:-1] + (count << 24), count) - (1 << 24)
         deviations = sums[-1] - copies * (count * squared(mean)).sum(0)
-        deviations = jnp.maximum(deviations, 0)[:_MOST, :_MOST]
+        deviations = jnp.maximum(deviations, 0)[:MOST, :MOST]
         spread = spread_energy(deviations, heights, widths, copies)
         return (spread + step_energy(mean, heights, widths, copies)).sum()
 

@@ -14,17 +14,22 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vim_jax._types import Channels, Pixels, as_pixels
 from vim_jax.regions import Regions
 
 _LARGEST = 300_000_000
 
+LEVELS_16_BIT = 255 * 256
+"""White, in 1/256 grey level."""
+
 ENERGY_UNIT = 1 / 65536
 """One unit of energy, in squared grey levels."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_A = TypeVar("_A", jax.Array, np.ndarray)
 
 
 def exact(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -38,6 +43,15 @@ def exact(function: Callable[_P, _R]) -> Callable[_P, _R]:
     return wrapped
 
 
+def check_count(values: int) -> None:
+    """Raises ValueError on so many values that sums would not fit 64 bits."""
+    if values > _LARGEST:
+        raise ValueError(
+            f"image has {values:,} values, expected VFE and plans take up to "
+            f"{_LARGEST:,}: cut it, or choose a region size."
+        )
+
+
 def grey_integers(image: Pixels) -> tuple[jax.Array, int]:
     """Returns an image as integers `h w c`, and their binary digits below a grey level.
 
@@ -47,14 +61,12 @@ def grey_integers(image: Pixels) -> tuple[jax.Array, int]:
       ValueError: on an image so large that sums would not fit 64 bits.
     """
     pixels = as_pixels(image)
-    if pixels.size > _LARGEST:
-        raise ValueError(
-            f"image has {pixels.size:,} values, expected VFE and plans take up to "
-            f"{_LARGEST:,}: cut it, or choose a region size."
-        )
+    check_count(pixels.size)
     if pixels.dtype == jnp.uint8:
         return pixels, 0
-    return jnp.round(pixels.astype(jnp.float32) * 65280.0).astype(jnp.uint16), 8
+    return jnp.round(pixels.astype(jnp.float32) * float(LEVELS_16_BIT)).astype(
+        jnp.uint16
+    ), 8
 
 
 @exact
@@ -128,7 +140,7 @@ def border_energy(a: Moments, b: Moments) -> jax.Array:
     return a.variance + b.variance + squared(a.mean - b.mean)
 
 
-def squared(difference: jax.Array) -> jax.Array:
+def squared(difference: _A) -> _A:
     """Returns the square of a difference of means, in energy units."""
     return difference * difference >> 16
 

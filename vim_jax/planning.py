@@ -37,10 +37,10 @@ from vim_jax.moments import ENERGY_UNIT, exact, grey_integers
 from vim_jax.quadtree import Quadtree, pixel_blocks, quadtree
 from vim_jax.regions import Bounds, RegionPlan, check_region_size
 
-_LEVEL_BITS = 20
+LEVEL_BITS = 20
 _VFE_LIMIT = 2.0**18
-_ROUNDS = 2
-_UNIT_STEPS = 2
+ROUNDS = 2
+UNIT_STEPS = 2
 
 
 class TargetError(ValueError):
@@ -136,7 +136,7 @@ def goal_words(
       scale: see `plan_regions`.
     """
     if target_vfe is None:
-        goal = round((level or 0.0) * 2**_LEVEL_BITS)
+        goal = round((level or 0.0) * 2**LEVEL_BITS)
     else:
         if not 0 < scale < float("inf"):
             raise ValueError(f"scale={scale!r} is no factor: use a number above 0.")
@@ -232,7 +232,7 @@ def _fit_quadtree(
         found = _Fit(cut, last.size, energy_at(tree, cut, extent, turn))
         return found, _nearer(target, best, found)
 
-    return jax.lax.fori_loop(0, _ROUNDS, improve, (_untouched(tree), best))[1]
+    return jax.lax.fori_loop(0, ROUNDS, improve, (_untouched(tree), best))[1]
 
 
 def _untouched(tree: Quadtree) -> _Fit:
@@ -255,7 +255,7 @@ def _unit_blocks(tree: Quadtree, step: jax.Array, copies: int) -> Blocks:
     options += [Blocks(*parts) for parts in coarse]
     options = [jax.tree.map(fitted, blocks) for blocks in options]
     # Coarser ones are never needed: there would be few of them.
-    options = options[: max(1, len(options) - _UNIT_STEPS)]
+    options = options[: max(1, len(options) - UNIT_STEPS)]
     return jax.tree.map(lambda *x: jax.lax.select_n(step, *x), *options)
 
 
@@ -302,7 +302,7 @@ def _plan(image, extent, goal, is_level, max_region, channels, scale):
 
     # The largest power of two that is no more than a quarter of the image.
     quarter = 63 - jax.lax.clz(jnp.maximum(entire >> 2, 1))
-    step = jnp.maximum(quarter - _UNIT_STEPS, 0)
+    step = jnp.maximum(quarter - UNIT_STEPS, 0)
     units = _unit_blocks(tree, step, copies)
     sizes, energies = uniform_energies(units, extent, jnp.int64(1) << step, copies)
     whole = energies[-1]
@@ -320,8 +320,8 @@ def _plan(image, extent, goal, is_level, max_region, channels, scale):
     target = own * 0 + goal
     if is_level:
         span = whole - own  # Times level, rounded down, without leaving 64 bits.
-        high, low = span >> _LEVEL_BITS, span & (2**_LEVEL_BITS - 1)
-        target = own + high * goal + ((low * goal) >> _LEVEL_BITS)
+        high, low = span >> LEVEL_BITS, span & (2**LEVEL_BITS - 1)
+        target = own + high * goal + ((low * goal) >> LEVEL_BITS)
     best = _nearer(target, untouched, coarsest)
     best = _fit_quadtree(tree, extent, whole, target, best)
     misses = jnp.where(coarse, abs(energies - target), 2**62)

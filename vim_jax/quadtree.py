@@ -24,10 +24,13 @@ from vim_jax.moments import divide, squared
 COARSE = 16
 """Levels of at most this many blocks a side are looped over."""
 
-_EXPONENT_BITS, _MANTISSA_BITS, _LEVEL_BITS, _PLACE_BITS = 6, 5, 4, 4
-_SMALLEST_EXPONENT = -22
+EXPONENT_BITS, MANTISSA_BITS, LEVEL_BITS, PLACE_BITS = 6, 5, 4, 4
+SMALLEST_EXPONENT = -22
 
-KEY_BITS = _EXPONENT_BITS + _MANTISSA_BITS + _LEVEL_BITS + _PLACE_BITS
+LATTICE = 3242174889, 2447445413
+"""Multiples of two irrational numbers, which spread places evenly."""
+
+KEY_BITS = EXPONENT_BITS + MANTISSA_BITS + LEVEL_BITS + PLACE_BITS
 """Keys of blocks, and the thresholds they are compared with, have this many bits."""
 
 
@@ -79,21 +82,23 @@ def _scores(gain: jax.Array, level: jax.Array | int) -> jax.Array:
     with the smallest regions comes first.
     """
     zeros = jax.lax.clz(jnp.maximum(gain, 1))
-    mantissa = (gain << zeros) >> (63 - _MANTISSA_BITS) & (2**_MANTISSA_BITS - 1)
-    exponent = 63 - zeros - (4 * level + _SMALLEST_EXPONENT)
-    score = ((exponent << _MANTISSA_BITS) | mantissa).astype(jnp.int32)
-    score = jnp.clip(score, 0, 2 ** (_EXPONENT_BITS + _MANTISSA_BITS) - 1)
+    mantissa = (gain << zeros) >> (63 - MANTISSA_BITS) & (2**MANTISSA_BITS - 1)
+    exponent = 63 - zeros - (4 * level + SMALLEST_EXPONENT)
+    score = ((exponent << MANTISSA_BITS) | mantissa).astype(jnp.int32)
+    score = jnp.clip(score, 0, 2 ** (EXPONENT_BITS + MANTISSA_BITS) - 1)
     return jnp.where(gain > 0, score, 0)
 
 
 def _keys(scores: jax.Array, level: jax.Array | int) -> jax.Array:
     """Returns keys from scores: small blocks first, and equal ones told apart."""
-    rows, cols = (jnp.arange(n, dtype=jnp.uint32) for n in scores.shape)
-    # A lattice that spreads places evenly (multiples of two irrational numbers).
-    place = rows[:, None] * jnp.uint32(3242174889) + cols[None] * jnp.uint32(2447445413)
-    place = (place >> (32 - _PLACE_BITS)).astype(jnp.int32)
-    size = jnp.int32(2**_LEVEL_BITS - 1) - jnp.asarray(level, jnp.int32)
-    key = (((scores << _LEVEL_BITS) | size) << _PLACE_BITS) | place
+    rows, cols = (
+        jnp.arange(n, dtype=jnp.uint32) * jnp.uint32(step)
+        for n, step in zip(scores.shape, LATTICE, strict=True)
+    )
+    place = rows[:, None] + cols[None]
+    place = (place >> (32 - PLACE_BITS)).astype(jnp.int32)
+    size = jnp.int32(2**LEVEL_BITS - 1) - jnp.asarray(level, jnp.int32)
+    key = (((scores << LEVEL_BITS) | size) << PLACE_BITS) | place
     return jnp.where(scores >= 0, key, 0)
 
 

@@ -12,10 +12,9 @@ from jaxtyping import Int, Int32, UInt8
 from vim_jax.attacks.cases import Case, Whole, as_bytes, may_be_mirrored, photographs
 from vim_jax.attacks.recognition import second_attribute
 from vim_jax.data import manifest
-from vim_jax.data.buckets import Buckets
 from vim_jax.data.errors import DataError
 from vim_jax.data.example import Example, LazySource
-from vim_jax.data.padded import as_grey_levels, plan_images
+from vim_jax.data.plans import plan_image
 from vim_jax.data.sources import open_source
 from vim_jax.mixer import VisualMixer
 from vim_jax.regions import uniform_plan
@@ -117,13 +116,12 @@ def from_published(
     notes = []
     if missing := len(wanted) - len(partners):
         notes.append(f"{missing} published images have no original among {originals}.")
-    buckets = Buckets()
     uncut = [
         _Pair(
             number,
             image,
             partners[values].image,
-            _plan(partners[values].image, mixer, buckets),
+            _plan(partners[values].image, mixer),
             _label(plain, partners[values]),
         )
         for values, (number, image) in wanted.items()
@@ -259,13 +257,11 @@ def _spread(n: int, most: int) -> list[int]:
     return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int)).tolist()
 
 
-def _plan(original: np.ndarray, mixer: VisualMixer, buckets: Buckets) -> np.ndarray:
+def _plan(original: np.ndarray, mixer: VisualMixer) -> np.ndarray:
     """Returns the sizes of the regions that an image was mixed in."""
     if mixer.region_size is not None:
         return np.asarray(uniform_plan(original.shape, mixer.region_size).size)
-    cells = _with_channels(original)
-    bucket = buckets.of(cells.shape, as_grey_levels(cells).dtype)
-    return plan_images([cells], bucket, mixer)[0].size.astype(np.int32)
+    return plan_image(_with_channels(original), mixer).size
 
 
 def _with_channels(image: np.ndarray) -> np.ndarray:

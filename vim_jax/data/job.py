@@ -4,11 +4,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from vim_jax.data import manifest
-from vim_jax.data.buckets import Buckets
 from vim_jax.data.errors import DataError, Failures
 from vim_jax.data.example import Example, LazySource
 from vim_jax.data.image_folder import collisions, output_name
@@ -30,7 +28,6 @@ class Job:
       indices: published id -> index in the source, in its order.
       failures: id -> one sentence, for images that cannot be published at all.
       key: the secret key.
-      buckets: the padded shapes in which its images are planned.
     """
 
     def __init__(
@@ -47,9 +44,7 @@ class Job:
         self._mixer, self._rename = mixer, rename
         self._keep_key = key is not None
         self._shard = shard
-        self.equip(
-            SecretKey.generate() if key is None else key, MemoryShare(), Buckets()
-        )
+        self.equip(SecretKey.generate() if key is None else key, MemoryShare())
         self.failures: Failures = {}
         self._names: dict[str, str] = {}
         for i, id in enumerate(source.ids):
@@ -69,12 +64,12 @@ class Job:
             self._names[id]: i for id, i in ids.items() if id in self._names
         }
 
-    def equip(self, key: SecretKey, memory: MemoryShare, buckets: Buckets) -> None:
+    def equip(self, key: SecretKey, memory: MemoryShare) -> None:
         """Gives a job what does not travel with it when it is pickled."""
-        self.key, self.buckets, self._memory = key, buckets, memory
+        self.key, self._memory = key, memory
 
     def __getstate__(self) -> dict[str, Any]:
-        equipment = ("key", "buckets", "_memory")
+        equipment = ("key", "_memory")
         return {k: v for k, v in self.__dict__.items() if k not in equipment}
 
     @property
@@ -132,19 +127,17 @@ class Job:
 
         What goes wrong with one is its result.
         """
-        buckets = [self.buckets.of(x.image.shape, x.image.dtype) for x in batch]
         try:
-            with self._memory.of(sum(x.pixels * x.channels for x in buckets)):
+            with self._memory.of(sum(example.image.size for example in batch)):
                 mixed = mix_examples(
                     batch,
                     [self._names[example.id] for example in batch],
                     self._mixer,
                     self.key,
-                    buckets=buckets,
                     keep_key=self._keep_key,
                     label_names=self.source.label_names,
                 )
-        except (MemoryError, jax.errors.JaxRuntimeError, ValueError) as error:
+        except (MemoryError, ValueError) as error:
             if len(batch) > 1:
                 return [self.mix_batch([example])[0] for example in batch]
             if isinstance(error, ValueError):

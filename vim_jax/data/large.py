@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from vim_jax._types import Channels
-from vim_jax.data.buckets import Bucket, rectangle
 from vim_jax.data.measures import expected_vfe
-from vim_jax.data.padded import Plan, plan_images
+from vim_jax.data.plans import Plan, plan_image
 from vim_jax.entropy import permutation_bits
 from vim_jax.mixer import VisualMixer
 from vim_jax.regions import sizes_in, uniform_size
@@ -42,11 +41,6 @@ def _tiles(shape: tuple[int, ...], side: int) -> Iterator[_Tile]:
             )
 
 
-def _tile_bucket(image: np.ndarray, side: int) -> Bucket:
-    h, w, c = image.shape
-    return rectangle((min(side, h), min(side, w), c), image.dtype)
-
-
 def plan_large(image: np.ndarray, mixer: VisualMixer) -> Plan:
     """Plans an image, each tile to the level or target for itself.
 
@@ -65,7 +59,6 @@ def plan_large(image: np.ndarray, mixer: VisualMixer) -> Plan:
         everywhere = uniform_size(image.shape, mixer.region_size)
         size = np.full((h, w), everywhere, np.min_scalar_type(everywhere))
         side = _side(size)
-    bucket = _tile_bucket(image, side)
     expected, reach, reached, total = 0.0, np.zeros(3), True, 0
     for tile in _tiles(image.shape, side):
         part = image[tile]
@@ -78,7 +71,7 @@ def plan_large(image: np.ndarray, mixer: VisualMixer) -> Plan:
             bound = min(mixer.max_region or _LARGEST, _LARGEST, max(rows, cols) // 4)
             bound = 1 << max(0, bound.bit_length() - 1)
             bounded = dataclasses.replace(mixer, max_region=bound)
-            (plan,) = plan_images([part], bucket, bounded)
+            plan = plan_image(part, bounded)
             size[tile] = plan.size
             expected += rows * cols * plan.expected_vfe
             reach += rows * cols * np.array(plan.reach)

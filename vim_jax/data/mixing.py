@@ -1,6 +1,5 @@
 """Mixing images of a source for publication."""
 
-import collections
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -8,16 +7,11 @@ from typing import Any
 import numpy as np
 
 from vim_jax._types import Channels
-from vim_jax.data.buckets import Bucket
 from vim_jax.data.example import Example
 from vim_jax.data.large import bits_of_large, is_large, plan_large
 from vim_jax.data.manifest import Sealed, seal
 from vim_jax.data.measures import expected_vfe, regions_in, vfe
-from vim_jax.data.padded import (
-    Plan,
-    as_grey_levels,
-    plan_images,
-)
+from vim_jax.data.plans import Plan, plan_image
 from vim_jax.data.shuffling import shuffle_images
 from vim_jax.entropy import permutation_bits
 from vim_jax.keys import SecretKey
@@ -26,6 +20,11 @@ from vim_jax.mixer import VisualMixer
 from vim_jax.planning import TargetError, out_of_reach
 from vim_jax.regions import RegionPlan, RegionSize, uniform_size
 from vim_jax.shuffling import shuffle
+
+
+def as_grey_levels(image: np.ndarray) -> np.ndarray:
+    """Returns an image as the metrics take it: 16-bit grey becomes float32."""
+    return image.astype(np.float32) / 65535 if image.dtype == np.uint16 else image
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,11 +76,10 @@ def mix_examples(
     mixer: VisualMixer,
     key: SecretKey,
     *,
-    buckets: Sequence[Bucket],
     keep_key: bool,
     label_names: Sequence[str] | None = None,
 ) -> list[Mixed | TargetError]:
-    """Mixes images; the result depends neither on their company nor on the buckets.
+    """Mixes images; what becomes of one does not depend on the others.
 
     Args:
       examples: the images, of any mode that `decode` returns, but of equal dtype and
@@ -89,7 +87,6 @@ def mix_examples(
       published_ids: their names in the published set.
       mixer: the settings.
       key: the secret key.
-      buckets: shapes that they fit into.
       keep_key: whether the records hold, sealed, what restoring takes.
       label_names: the names of the source's classes.
 
@@ -97,7 +94,7 @@ def mix_examples(
       The mixed images; a TargetError where the target is out of an image's reach.
     """
     images = [_with_channels(example.image) for example in examples]
-    plans = _plans(images, buckets, mixer)
+    plans = [_plan(image, mixer) for image in images]
     nonces = [key.nonce(example.id, example.image) for example in examples]
     mixed = shuffle_images(
         images,
@@ -140,27 +137,14 @@ def _with_channels(image: np.ndarray) -> np.ndarray:
     return image.reshape(*image.shape[:2], -1)
 
 
-def _plans(
-    images: Sequence[np.ndarray], buckets: Sequence[Bucket], mixer: VisualMixer
-) -> list[Plan]:
-    plans: dict[int, Plan] = {}
-    batches = collections.defaultdict(list)
-    for i, (image, bucket) in enumerate(zip(images, buckets, strict=True)):
-        if is_large(image, mixer.scramble_regions):
-            plans[i] = plan_large(image, mixer)
-        elif mixer.region_size is not None:
-            plans[i] = _plan_of_size(image, mixer.region_size, mixer.channels)
-        else:
-            batches[bucket].append(i)
-    for bucket, places in batches.items():
-        for start in range(0, len(places), bucket.images):
-            batch = places[start : start + bucket.images]
-            found = plan_images([images[i] for i in batch], bucket, mixer)
-            plans.update(zip(batch, found, strict=True))
-    return [
-        plans[i]._replace(reached=plans[i].reached or mixer.clip)
-        for i in range(len(images))
-    ]
+def _plan(image: np.ndarray, mixer: VisualMixer) -> Plan:
+    if is_large(image, mixer.scramble_regions):
+        plan = plan_large(image, mixer)
+    elif mixer.region_size is not None:
+        plan = _plan_of_size(image, mixer.region_size, mixer.channels)
+    else:
+        plan = plan_image(image, mixer)
+    return plan._replace(reached=plan.reached or mixer.clip)
 
 
 def _plan_of_size(

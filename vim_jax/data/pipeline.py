@@ -25,7 +25,7 @@ _FIRST, _MOST = 8, 512  # Images, before their size is known, and ever.
 _AHEAD = 3  # Parts that are under way, for each worker.
 
 # Processes take seconds to start. So they take over when, after so many seconds,
-# threads would take so many more; by then, what is compiled is there for them, too.
+# threads would take so many more.
 _TRIAL, _WORTH = 5.0, 30.0
 
 
@@ -81,8 +81,6 @@ def mixed_in_order(
     each, most, heaviest = _FIRST, workers, 0
     finished, start = 0, 0.0
     with contextlib.ExitStack() as stack:
-        if in_processes:
-            stack.enter_context(processes.shared_programs())
         submit = stack.enter_context(_threads(job, finish, workers))
         while todo or under_way:
             while todo and len(under_way) < most:
@@ -98,7 +96,7 @@ def mixed_in_order(
             rest = [part[i : i + each] for i in range(count, len(part), each)]
             under_way.extendleft(reversed([(part, submit(part)) for part in rest]))
             if not finished:
-                start = time.monotonic()  # By now, the first programs are compiled.
+                start = time.monotonic()  # By now, modules are loaded.
             elif in_processes and workers > 1:
                 spent = time.monotonic() - start
                 if spent > _TRIAL and len(todo) * spent / finished > _WORTH:

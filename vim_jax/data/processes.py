@@ -11,16 +11,11 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-import jax
-from jax.experimental.compilation_cache import compilation_cache
-
-from vim_jax.data.buckets import Bucket, Buckets
 from vim_jax.data.errors import DataError
 from vim_jax.data.job import Job
 from vim_jax.data.parallel import MemoryShare, memory
@@ -28,7 +23,6 @@ from vim_jax.keys import SecretKey, secret_of
 
 _R = TypeVar("_R")
 
-_PROGRAMS = "jax_compilation_cache_dir"
 _job: Job | None = None  # Of this process, once it is a worker.
 
 
@@ -54,8 +48,6 @@ def pool(job: Job, workers: int) -> Iterator[concurrent.futures.Executor]:
             job,
             secret_of(job.key),
             (memory() // 2 // workers, context.Lock()),
-            job.buckets.opened,
-            _programs(),
         ),
     )
     try:
@@ -69,46 +61,16 @@ def pool(job: Job, workers: int) -> Iterator[concurrent.futures.Executor]:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-@contextlib.contextmanager
-def shared_programs() -> Iterator[None]:
-    """Keeps what is compiled for processes that are started meanwhile.
-
-    If the user has no folder for that, it is a temporary one.
-    """
-    if _programs() is not None:
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="vim-jax-") as folder:
-        jax.config.update(_PROGRAMS, folder)
-        compilation_cache.reset_cache()
-        try:
-            yield
-        finally:
-            jax.config.update(_PROGRAMS, None)
-            compilation_cache.reset_cache()
-
-
-def _programs() -> str | None:
-    """Returns the folder of compiled programs."""
-    return getattr(jax.config, _PROGRAMS)
-
-
 def _start(
     job: Job,
     secret: bytes,
     share: tuple[int, Any],
-    buckets: Sequence[Bucket],
-    programs: str | None,
 ) -> None:
     """Makes this process a worker."""
     global _job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The first process deals with it.
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # An accelerator is for one process; the results are the same.
-    jax.config.update("jax_platforms", "cpu")
-    # Those that the first process has compiled need not be compiled again.
-    jax.config.update(_PROGRAMS, programs)
-    job.equip(SecretKey(bytes(secret)), MemoryShare(*share), Buckets(buckets))
+    job.equip(SecretKey(bytes(secret)), MemoryShare(*share))
     _job = job
 
 

@@ -1,0 +1,130 @@
+"""Plans of the host: bit for bit those of `vim_jax.plan_regions`."""
+
+import jax
+import numpy as np
+import pytest
+from folders import photograph, photographs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vim_jax import SecretKey, VisualMixer
+from vim_jax.data import folder, plan_tree
+from vim_jax.data.mixing import as_grey_levels
+from vim_jax.data.plans import plan_image
+from vim_jax.data.publish import publish
+from vim_jax.planning import goal_words, plan_padded
+
+SIDE = 72  # What JAX plans is padded to this, for few programs.
+KINDS = {"photograph": 4, "noise": 3, "steps": 2, "flat": 1, "checkerboard": 1}
+
+
+def image_of(kind, shape, dtype, seed=0):
+    h, w, c = shape
+    random = np.random.default_rng(seed)
+    if kind == "noise":
+        image = random.integers(0, 256, shape, np.uint8)
+    elif kind == "flat":
+        image = np.full(shape, 200, np.uint8)
+    elif kind == "checkerboard":
+        image = (np.indices((h, w)).sum(0) % 2 * 255)[..., None].repeat(c, 2)
+        image = image.astype(np.uint8)
+    else:
+        image = photograph(sides=(SIDE, SIDE))[:h, :w, :c]
+        image = image // 64 * 64 if kind == "steps" else image
+    if dtype == np.uint16:
+        return image.astype(np.uint16) * 256 + random.integers(0, 256, shape, np.uint8)
+    return np.ascontiguousarray(image)
+
+
+def check(image, mixer):
+    """The plan of the host, and what JAX makes of the padded image."""
+    h, w, c = image.shape
+    padded = np.full((SIDE, SIDE, c), 0.3, as_grey_levels(image).dtype)
+    padded[:h, :w] = as_grey_levels(image)
+    expected, reach = plan_padded(
+        padded,
+        np.array([h, w], np.int32),
+        goal_words(mixer.level, mixer.target_vfe, image.size),
+        is_level=mixer.level is not None,
+        max_region=mixer.max_region,
+        channels=mixer.channels,
+    )
+    found = plan_image(image, mixer)
+    np.testing.assert_array_equal(found.size, np.asarray(expected.size)[:h, :w])
+    assert found.expected_vfe == float(np.asarray(expected.expected_vfe))
+    assert found.reached == bool(expected.reached)
+    assert found.reach == tuple(float(x) for x in reach)
+    return found
+
+
+sides = st.one_of(st.integers(1, SIDE), st.integers(1, 6), st.just(SIDE))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "c", "channels", "max_region"),
+    [
+        (np.uint8, 3, "independent", None),
+        (np.uint8, 3, "mixed", None),
+        (np.uint8, 1, "joint", 8),
+        (np.uint16, 1, "independent", None),
+    ],
+)
+@given(
+    kind=st.sampled_from([kind for kind, n in KINDS.items() for _ in range(n)]),
+    height=sides,
+    width=sides,
+    level=st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1.0])),
+    seed=st.integers(0, 9),
+)
+def test_levels(dtype, c, channels, max_region, kind, height, width, level, seed):
+    image = image_of(kind, (height, width, c), dtype, seed)
+    mixer = VisualMixer(
+        level=level, channels=channels, max_region=max_region, clip=True
+    )
+    check(image, mixer)
+
+
+@given(kind=st.sampled_from(list(KINDS)), target=st.floats(0, 30_000))
+def test_targets(kind, target):
+    image = image_of(kind, (50, 61, 3), np.uint8)
+    found = check(image, VisualMixer(target_vfe=target, clip=True))
+    if kind == "photograph" and 2000 < target < 3000:
+        assert found.reached
+
+
+def test_logarithms_of_large_numbers_are_exact():
+    """Floats round numbers just below a power of two up to it."""
+    exponents = np.arange(2, 62)
+    for number in (2**exponents - 1, 2**exponents, 2**exponents + 1):
+        digits = [int(x).bit_length() for x in number]
+        mantissa = [
+            (int(x) << 64 - n >> 58) % 32 for x, n in zip(number, digits, strict=True)
+        ]
+        expected = [
+            ((n - 1 + 22 - 4) << 5) | m for n, m in zip(digits, mantissa, strict=True)
+        ]
+        found = plan_tree._scores(number, level=1)
+        np.testing.assert_array_equal(found, np.clip(expected, 0, 2**11 - 1))
+
+
+def test_too_many_values_are_refused_in_one_sentence():
+    huge = np.broadcast_to(np.uint8(0), (20_000, 20_000, 3))
+    with pytest.raises(ValueError, match="1,200,000,000 values"):
+        plan_image(huge, VisualMixer(level=0.5))
+
+
+def test_publishing_compiles_nothing(tmp_path):
+    compiled = []
+
+    def listen(event, *_, **__):
+        if "compile" in event:
+            compiled.append(event)
+
+    photographs(tmp_path / "src", 4)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    mixer = VisualMixer(level=0.5, scramble_regions=True)
+    publish(folder(tmp_path / "src"), tmp_path / "dst", mixer, SecretKey.generate())
+    assert compiled == []
+    jax.jit(lambda x: x + 17)(3).block_until_ready()
+    assert compiled
+    jax.monitoring.clear_event_listeners()
