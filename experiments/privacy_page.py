@@ -1,9 +1,10 @@
 """The tables and plots of `docs/privacy.md`, made of committed results."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import audit_tables, distortions, metric_validity
+from experiments import audit_tables, distortions, metric_validity, network_tables
 from experiments.frontier import frontier_table
 from experiments.page import IMAGES, ROOT, Section, replace_sections, table
 from experiments.privacy_plots import plot_frontiers, plot_validity
@@ -66,26 +67,30 @@ def settings_table(results: Mapping[str, Any]) -> str:
     )
 
 
-def recognition_table(results: Mapping[str, Any]) -> str:
-    """Returns what classifiers made of CIFAR-10."""
+def recognition_table(results: Mapping[str, Any], data: str, attribute: str) -> str:
+    """Returns what classifiers made of a data set, and of an attribute."""
     heads = (
         "setting", "label, plain-trained", "label, thumbnails", "label, adapted",
-        "animal or vehicle, adapted",
+        f"{attribute}, adapted",
     )  # fmt: skip
     cells = []
-    chosen = [row for row in results["rows"] if score_of(row, "recognition, adapted")]
+    chosen = [
+        row
+        for row in results["rows"]
+        if row["data"] == data and score_of(row, "recognition, adapted")
+    ]
     for row in chosen:
         asked = (
             ("recognition, plain-trained", "label"),
             ("recognition of thumbnails, plain-trained", "label"),
             ("recognition, adapted", "label"),
-            ("recognition, adapted", "animal or vehicle"),
+            ("recognition, adapted", attribute),
         )
         found = (with_interval(score_of(row, *x), ".0%") for x in asked)
         cells.append((row["setting"], *found))
     label, second = (
         score_of(chosen[0], "recognition, adapted", metric)
-        for metric in ("label", "animal or vehicle")
+        for metric in ("label", attribute)
     )
     assert label is not None
     assert second is not None
@@ -268,7 +273,12 @@ def sub_blocks_table(results: Mapping[str, Any]) -> str:
 SECTIONS: Mapping[str, Section] = {
     "settings": Section("attacks_cpu", settings_table),
     "other data": Section("attacks_cpu", other_data_table),
-    "recognition": Section("attacks_cpu", recognition_table),
+    "recognition": Section(
+        "attacks_cpu",
+        functools.partial(
+            recognition_table, data="cifar10", attribute="animal or vehicle"
+        ),
+    ),
     "frontier": Section(
         "attacks_cpu",
         frontier_table,
@@ -286,6 +296,21 @@ SECTIONS: Mapping[str, Section] = {
     "pictures": Section("audit_full_cpu", audit_tables.pictures_table),
     "keys": Section("audit_full_cpu", audit_tables.keys_table),
     "membership": Section("audit_full_cpu", audit_tables.membership_table),
+    "networks, pictures": Section(
+        "attacks_networks_cpu", network_tables.pictures_table
+    ),
+    "networks, membership": Section(
+        "attacks_networks_cpu", network_tables.membership_table
+    ),
+    "networks, accuracies": Section(
+        "attacks_networks_cpu", network_tables.accuracies_list
+    ),
+    "digits": Section(
+        "attacks_networks_cpu",
+        functools.partial(
+            recognition_table, data="mnist", attribute="odd or even digit"
+        ),
+    ),
     "gan": Section("gan_samples_cpu", gan_table),
 }
 

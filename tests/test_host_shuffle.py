@@ -1,5 +1,8 @@
 """Shuffling on the host: to the byte what `docs/permutation.md` says."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import reference
@@ -110,3 +113,25 @@ def test_words_do_not_show():
     assert repr(stream) == "ImageStream(<hidden>)"
     with pytest.raises(TypeError, match="pickled"):
         stream.__reduce__()
+
+
+def test_a_batch_is_freed_at_once(monkeypatch):
+    """Not when Python looks for cycles: by then, there would be many."""
+    batches = []
+
+    class Watched(shuffling._Batch):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            batches.append(weakref.ref(self))
+
+    monkeypatch.setattr(shuffling, "_Batch", Watched)
+    image = photograph(sides=SIDES[0])
+    gc.disable()
+    try:
+        stream = KEY.stream(KEY.nonce("a", image))
+        size = plan("quadtree", SIDES[0])
+        shuffle_images([image], [size], [stream], channels="independent")
+        (batch,) = batches
+        assert batch() is None
+    finally:
+        gc.enable()

@@ -54,7 +54,7 @@ def threads(workers: int) -> Iterator[concurrent.futures.Executor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-# What planning and shuffling takes at the same time, padding included [measured].
+# More than planning and shuffling take at the same time [measured].
 _BYTES_A_VALUE = 64
 
 

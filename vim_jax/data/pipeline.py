@@ -58,8 +58,8 @@ def mixed_in_order(
 ) -> Generator[_R | DataError, None, None]:
     """Yields what becomes of each image, in the order of the indices.
 
-    Each worker reads some images, mixes those of about equal shapes together, and
-    finishes them, while others do so with the next ones.
+    Each worker reads some images, mixes them together, and finishes them, while others
+    do so with the next ones.
 
     Args:
       job: the job.

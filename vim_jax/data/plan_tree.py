@@ -93,8 +93,8 @@ class Quadtree:
         """Returns the energy of all pairs, pixels in regions replaced by their means.
 
         Args:
-          merged: whether blocks of 2 x 2 pixels lie in a region.
-          means: of that, of each block.
+          merged: whether each block of 2 x 2 pixels lies in a region.
+          means: of that region, for each block.
         """
         rows, columns = self.borders
         return (

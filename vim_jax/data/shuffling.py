@@ -6,7 +6,6 @@ over, and words are drawn for a band at a time: so the memory does not grow with
 """
 
 import collections
-import functools
 import math
 import os
 import threading
@@ -143,8 +142,9 @@ class _Batch:
             values = np.ascontiguousarray(band.image).view(np.uint8)
             values = values.reshape(-1, self._planes, members)
             self._planar()[:, :, place] = values.transpose(2, 1, 0)
-        *self._rows, rows = np.cumsum([0, *(len(band.size) for band in bands)]).tolist()
-        self._parts = collections.defaultdict(functools.partial(self._undrawn, rows))
+        rows = [0, *(len(band.size) for band in bands)]
+        *self._rows, self._all_rows = np.cumsum(rows).tolist()
+        self._parts: dict[tuple[Part, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def _places(self) -> Iterator[tuple[_Band, slice]]:
         for band, start in zip(self._bands, self.starts, strict=True):
@@ -210,10 +210,6 @@ class _Batch:
         bottoms = np.maximum.reduceat(top + regions.height, each)
         yield from zip(numbers.tolist(), tops.tolist(), bottoms.tolist(), strict=True)
 
-    def _undrawn(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        planes = max(self._planes, self._turn_words)
-        return np.empty((planes, self._pixels), np.uint8), np.zeros(rows, bool)
-
     def _drawn(
         self, name: Part, byte: int, rows: Sequence[tuple[int, int, int]]
     ) -> np.ndarray:
@@ -221,8 +217,11 @@ class _Batch:
 
         Some rows of it, lest all are drawn for a few regions; in others is anything.
         """
-        part, drawn = self._parts[name, byte]
         planes = self._turn_words if name == "turns" else self._planes
+        if (name, byte) not in self._parts:
+            part = np.empty((planes, self._pixels), np.uint8)
+            self._parts[name, byte] = part, np.zeros(self._all_rows, bool)
+        part, drawn = self._parts[name, byte]
         for number, top, bottom in rows:
             before = self._rows[number]
             (missing,) = np.nonzero(~drawn[before + top : before + bottom])
@@ -235,11 +234,11 @@ class _Batch:
             starts = starts_of(band.shape, self._channels)
             start = BYTES * (0 if name == "coins" else getattr(starts, name))
             place = slice(*(self.starts[number] + row * w for row in (top, bottom)))
-            part[:planes, place] = 0
+            part[:, place] = 0
             for plane in range(planes):
                 row = (plane * BYTES + byte) * h + band.top + top
                 band.stream.read_into(start + row * w, part[plane, place])
-        return part[:planes]
+        return part
 
 
 def _shuffle_batch(bands: Sequence[_Band], channels: Channels, inverse: bool) -> None:
