@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vim_jax import SecretKey, VisualMixer
-from vim_jax.data import folder, plan_tree
+from vim_jax.data import folder, plan_tree, plans
 from vim_jax.data.mixing import as_grey_levels
 from vim_jax.data.plans import plan_image
 from vim_jax.data.publish import publish
@@ -90,6 +90,22 @@ def test_targets(kind, target):
     found = check(image, VisualMixer(target_vfe=target, clip=True))
     if kind == "photograph" and 2000 < target < 3000:
         assert found.reached
+
+
+def test_plans_do_not_depend_on_company(monkeypatch):
+    shapes = [(20, 30, 3), (20, 30, 3), (31, 17, 3), (20, 30, 3), (2, 2, 3), (2, 2, 3)]
+    images = [
+        image_of(kind, shape, np.uint8)
+        for shape, kind in zip(shapes, ["photograph", "noise"] * 3, strict=True)
+    ]
+    mixer = VisualMixer(level=0.6, clip=True)
+    alone = [plan_image(image, mixer) for image in images]
+    for pixels in (1, 1200, 1 << 20):
+        monkeypatch.setattr(plans, "_PIXELS", pixels)
+        together = plans.plan_images(images, mixer)
+        for found, expected in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(found.size, expected.size)
+            assert found[1:] == expected[1:]
 
 
 def test_logarithms_of_large_numbers_are_exact():

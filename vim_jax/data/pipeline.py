@@ -26,7 +26,7 @@ _AHEAD = 3  # Parts that are under way, for each worker.
 
 # Processes take seconds to start. So they take over when, after so many seconds,
 # threads would take so many more.
-_TRIAL, _WORTH = 5.0, 30.0
+_TRIAL, _WORTH = 3.0, 15.0
 
 
 class Done(NamedTuple):

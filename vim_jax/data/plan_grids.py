@@ -13,8 +13,8 @@ from vim_jax.moments import squared
 class Blocks(NamedTuple):
     """The moments of a grid of blocks, see `vim_jax.grids.Blocks`."""
 
-    mean: Int32[np.ndarray, "planes rows cols"]
-    deviations: Int64[np.ndarray, "rows cols"]
+    mean: Int32[np.ndarray, "planes *n rows cols"]
+    deviations: Int64[np.ndarray, "*n rows cols"]
 
 
 def sum_over_planes(
@@ -32,10 +32,15 @@ def sum_over_planes(
 
 
 def paired(x: np.ndarray, axis: int) -> np.ndarray:
-    """Returns sums of two neighbours each, from the first; the last may be alone."""
-    before = (slice(None),) * axis
-    sums = x[*before, 0::2].copy()
-    sums[*before, : x.shape[axis] // 2] += x[*before, 1::2]
+    """Returns sums of two neighbours each, from the first; the last may be alone.
+
+    Args:
+      x: `... rows cols`.
+      axis: -2 for two rows, -1 for two columns.
+    """
+    after = (slice(None),) * (-1 - axis)
+    sums = x[..., 0::2, *after].copy()
+    sums[..., : x.shape[axis] // 2, *after] += x[..., 1::2, *after]
     return sums
 
 
@@ -47,7 +52,7 @@ def block_lengths(extent: int, step, count: int) -> np.ndarray:
       step: size of the blocks, integer or `... 1`.
       count: number of blocks.
     """
-    return np.clip(extent - np.arange(count) * step, 0, step)
+    return np.minimum(np.maximum(extent - np.arange(count) * step, 0), step)
 
 
 def spread_energy(
@@ -113,8 +118,8 @@ def merged(
       widths: int64 `cols+1`.
       copies: number of channels that one plane stands for.
     """
-    down, right = (n % 2 for n in blocks.deviations.shape)
-    rows, cols = blocks.deviations.shape
+    rows, cols = blocks.deviations.shape[-2:]
+    down, right = rows % 2, cols % 2
     heights, widths = heights[: rows + down], widths[: cols + right]
     mean = extended(blocks.mean, down, right)
 
@@ -131,7 +136,7 @@ def merged(
         return squared((one - other).astype(np.int64))
 
     (share_y, weight_y), (share_x, weight_x) = weights(heights), weights(widths)
-    a, b, c, d = (mean[:, y::2, x::2] for y in (0, 1) for x in (0, 1))
+    a, b, c, d = (mean[..., y::2, x::2] for y in (0, 1) for x in (0, 1))
     upper, lower = between(a, b, share_x), between(c, d, share_x)
     of_upper, of_lower = (weight_x * heights[y::2, None] for y in (0, 1))
     of_both = weight_y[:, None] * (widths[0::2] + widths[1::2])
@@ -146,7 +151,7 @@ def merged(
     between_quarters = sum_over_planes(more, a, b, c, d, upper, lower)
     return Blocks(
         between(upper, lower, share_y[:, None]),
-        paired(paired(blocks.deviations, 0), 1) + copies * between_quarters,
+        paired(paired(blocks.deviations, -2), -1) + copies * between_quarters,
     )
 
 
@@ -154,27 +159,27 @@ def extended(mean: np.ndarray, down: int, right: int) -> np.ndarray:
     """Returns means with so many rows and columns of nothing more."""
     if not down and not right:
         return mean
-    planes, rows, cols = mean.shape
-    larger = np.zeros((planes, rows + down, cols + right), mean.dtype)
-    larger[:, :rows, :cols] = mean
+    *before, rows, cols = mean.shape
+    larger = np.zeros((*before, rows + down, cols + right), mean.dtype)
+    larger[..., :rows, :cols] = mean
     return larger
 
 
 def uniform_energies(
     finest: Blocks, shape: tuple[int, int], unit: int, copies: int
-) -> list[int]:
-    """Returns the energies of grids of 1, 2, ... 32 units a side.
+) -> list[list[int]]:
+    """Returns the energies of grids of 1, 2, ... 32 units a side, of each image.
 
     Those of more than eight blocks along a side mean nothing.
 
     Args:
-      finest: the blocks of one unit.
-      shape: of the image.
-      unit: in pixels; 32 units or more cover the image.
+      finest: the blocks of one unit, of n images.
+      shape: of the images.
+      unit: in pixels; 32 units or more cover an image.
       copies: see `Quadtree`.
     """
     mean, deviations = (x[..., :UNITS, :UNITS] for x in finest)
-    rows, cols = deviations.shape
+    rows, cols = deviations.shape[-2:]
     heights, widths = (
         block_lengths(side, unit, count)
         for side, count in zip(shape, (rows, cols), strict=True)
@@ -182,22 +187,22 @@ def uniform_energies(
     area = heights[:, None] * widths
     # Centred, so that means and squares lose nothing when they are summed.
     mean = mean.astype(np.int64)
-    mean -= (mean * area).sum((1, 2), keepdims=True) // (shape[0] * shape[1])
+    mean -= (mean * area).sum((-2, -1), keepdims=True) // (shape[0] * shape[1])
     energy = deviations + copies * (area * squared(mean)).sum(0)
     table = np.concatenate([mean * area, energy[None]])
-    table = np.pad(table, ((0, 0), (1, UNITS - rows), (1, UNITS - cols)))
-    table = table.cumsum(1).cumsum(2)
+    table = np.pad(table, ((0, 0), (0, 0), (1, UNITS - rows), (1, UNITS - cols)))
+    table = table.cumsum(-2).cumsum(-1)
 
     side = np.arange(1, UNITS + 1)[:, None]
     edges = np.minimum(side * np.arange(MOST + 2), UNITS)
-    sums = table[:, edges[:, :, None], edges[:, None, :]]
-    sums = np.diff(np.diff(sums, axis=2), axis=3)
+    sums = table[..., edges[:, :, None], edges[:, None, :]]
+    sums = np.diff(np.diff(sums, axis=-2), axis=-1)
     sizes = np.minimum(side * unit, max(shape))
     heights, widths = (block_lengths(extent, sizes, MOST + 1) for extent in shape)
     count = np.maximum(heights[:, :, None] * widths[:, None, :], 1)
     mean = sums[:-1] // count
     deviations = sums[-1] - copies * (count * squared(mean)).sum(0)
-    deviations = np.maximum(deviations, 0)[:, :MOST, :MOST]
+    deviations = np.maximum(deviations, 0)[..., :MOST, :MOST]
     energies = spread_energy(deviations, heights, widths, copies)
     energies += step_energy(mean, heights, widths, copies)
-    return energies.sum((1, 2)).tolist()
+    return energies.sum((-2, -1)).tolist()

@@ -35,10 +35,10 @@ from vim_jax.quadtree import (
 class Level(NamedTuple):
     """The blocks of one size, see `vim_jax.quadtree.Level`."""
 
-    key: Int32[np.ndarray, "rows cols"]
-    top: Int32[np.ndarray, "rows cols"]
-    gain: Int64[np.ndarray, "rows cols"]
-    spread: Int64[np.ndarray, "rows cols"]
+    key: Int32[np.ndarray, "*n rows cols"]
+    top: Int32[np.ndarray, "*n rows cols"]
+    gain: Int64[np.ndarray, "*n rows cols"]
+    spread: Int64[np.ndarray, "*n rows cols"]
     blocks: Blocks
 
 
@@ -46,17 +46,17 @@ class _Border(NamedTuple):
     """Blocks of 2 x 2 pixels side by side; or one below the other, transposed.
 
     Attributes:
-      pixels: of the image.
-      pairs: squared differences across each border, all channels.
+      pixels: of the image, `c h w`, or of n of them, `c n h w`.
+      pairs: squared differences across each border, all channels, `rows cols-1`.
     """
 
-    pixels: Int[np.ndarray, "c h w"]
-    pairs: Int[np.ndarray, "rows cols-1"]
+    pixels: np.ndarray
+    pairs: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Quadtree:
-    """An image in blocks of 2, 4, ... pixels.
+    """An image, or n of one shape, in blocks of 2, 4, ... pixels.
 
     Attributes:
       pixels: integers `c h w`.
@@ -67,12 +67,31 @@ class Quadtree:
       levels: from blocks of 2 x 2 pixels up.
     """
 
-    pixels: Int[np.ndarray, "c h w"]
+    pixels: Int[np.ndarray, "c *n h w"]
     bits: int
     copies: int
-    inside: Int[np.ndarray, "rows cols"]
+    inside: Int[np.ndarray, "*n rows cols"]
     borders: tuple[_Border, _Border]
     levels: Sequence[Level] = ()
+
+    def of(self, i: int) -> "Quadtree":
+        """Returns the quadtree of one of several images."""
+        return dataclasses.replace(
+            self,
+            pixels=self.pixels[:, i],
+            inside=self.inside[i],
+            borders=tuple(_Border(x[:, i], pairs[i]) for x, pairs in self.borders),
+            levels=[
+                Level(
+                    level.key[i],
+                    level.top[i],
+                    level.gain[i],
+                    level.spread[i],
+                    Blocks(level.blocks.mean[:, i], level.blocks.deviations[i]),
+                )
+                for level in self.levels
+            ],
+        )
 
     @property
     def unit(self) -> int:
@@ -128,44 +147,47 @@ class Quadtree:
         return energy
 
 
-def quadtree(image: np.ndarray, largest: int, channels: Channels) -> Quadtree:
-    """Returns the scored quadtree of an image.
+def quadtree(images: np.ndarray, largest: int, channels: Channels) -> Quadtree:
+    """Returns the scored quadtrees of images of one shape.
 
     Args:
-      image: `h w c`, uint8 or uint16.
+      images: `n h w c`, uint8 or uint16.
       largest: no block larger than this many pixels is a region.
       channels: as in `shuffle`.
     """
-    check_count(image.size)
-    h, w, c = image.shape
+    _, h, w, c = images.shape
+    check_count(h * w * c)
     largest = min(largest, max(h, w) // 2)
     copies = c if channels == "mixed" else 1
-    pixels, bits = _integers(image)
-    right = sum_over_planes(lambda x: _squares(x[:, 1:] - x[:, :-1]), pixels)
-    down = sum_over_planes(lambda x: _squares(x[1:] - x[:-1]), pixels)
-    inside = np.zeros((-(-h // 2), -(-w // 2)), right.dtype)
-    inside[:, : w // 2] += paired(right[:, 0::2], 0)
-    inside[: h // 2] += paired(down[0::2], 1)
+    pixels, bits = _integers(images)
+    right = sum_over_planes(lambda x: _squares(x[..., 1:] - x[..., :-1]), pixels)
+    down = sum_over_planes(lambda x: _squares(x[:, 1:] - x[:, :-1]), pixels)
+    inside = np.zeros((len(images), -(-h // 2), -(-w // 2)), right.dtype)
+    inside[..., : w // 2] += paired(right[..., 0::2], -2)
+    inside[:, : h // 2] += paired(down[:, 0::2], -1)
     tree = Quadtree(
         pixels,
         bits,
         copies,
         inside,
         (
-            _Border(pixels, paired(right[:, 1::2], 0)),
-            _Border(pixels.swapaxes(1, 2), paired(down[1::2], 1).T),
+            _Border(pixels, paired(right[..., 1::2], -2)),
+            _Border(
+                pixels.swapaxes(-2, -1),
+                paired(down[:, 1::2], -1).swapaxes(-2, -1),
+            ),
         ),
     )
     beside, below = tree.borders
     energy = inside.astype(np.int64)
-    energy[:, :-1] += beside.pairs
-    energy[:-1] += below.pairs.T
+    energy[..., :-1] += beside.pairs
+    energy[:, :-1] += below.pairs.swapaxes(-2, -1)
     energy <<= tree.unit
     blocks = _finest_blocks(tree)
     spread = np.zeros_like(energy)
     levels = []
     for level in range(1, max(1, (max(h, w) // 2).bit_length())):
-        rows, cols = blocks.deviations.shape
+        rows, cols = blocks.deviations.shape[-2:]
         heights, widths = (
             block_lengths(side, 1 << level, count + 1)
             for side, count in ((h, rows), (w, cols))
@@ -181,14 +203,14 @@ def quadtree(image: np.ndarray, largest: int, channels: Channels) -> Quadtree:
         score = np.where(allowed, _scores(gain, level), -1)
         levels.append(Level(score, score, gain, spread - before[1], blocks))
         blocks = merged(blocks, heights, widths, copies)
-        energy, spread = (paired(paired(x, 0), 1) for x in (energy, spread))
+        energy, spread = (paired(paired(x, -2), -1) for x in (energy, spread))
     return dataclasses.replace(tree, levels=tuple(_keyed(levels, largest))[::-1])
 
 
-def _integers(image: np.ndarray) -> tuple[np.ndarray, int]:
+def _integers(images: np.ndarray) -> tuple[np.ndarray, int]:
     """Returns planes of signed integers, and their digits below one grey level."""
-    planes = image.transpose(2, 0, 1)
-    if image.dtype == np.uint8:
+    planes = np.moveaxis(images, -1, 0)
+    if images.dtype == np.uint8:
         return planes.astype(np.int16), 0
     scaled = (planes.astype(np.float32) / 65535) * np.float32(LEVELS_16_BIT)
     return np.round(scaled).astype(np.int64), 8
@@ -216,11 +238,11 @@ def repeated(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _finest_blocks(tree: Quadtree) -> Blocks:
     """Returns the blocks of 2 x 2 pixels."""
-    c, h, w = tree.pixels.shape
+    c, _, h, w = tree.pixels.shape
     totals = np.stack(
-        [paired(paired(x.astype(np.int32), 0), 1) for x in tree.pixels]
+        [paired(paired(x.astype(np.int32), -2), -1) for x in tree.pixels]
     ).astype(np.int64 if tree.bits else np.int32)
-    squares = paired(paired(sum_over_planes(_squares, tree.pixels), 0), 1) * 4
+    squares = paired(paired(sum_over_planes(_squares, tree.pixels), -2), -1) * 4
     # Blocks at the edge have 1 or 2 pixels: in quarters all means are whole numbers.
     doubled = [3 - block_lengths(side, 2, -(-side // 2)) for side in (h, w)]
     scale = (doubled[0][:, None] * doubled[1]).astype(totals.dtype)
@@ -239,9 +261,8 @@ def _finest_blocks(tree: Quadtree) -> Blocks:
 
 def pixel_blocks(tree: Quadtree, side: int) -> Blocks:
     """Returns the first `side` x `side` pixels, or fewer, as blocks of one pixel."""
-    pixels = tree.pixels[:, :side, :side].astype(np.int64) << (16 - tree.bits)
-    _, h, w = pixels.shape
-    mean = pixels.reshape(-1, tree.copies, h, w).sum(1) // tree.copies
+    pixels = tree.pixels[..., :side, :side].astype(np.int64) << (16 - tree.bits)
+    mean = pixels.reshape(-1, tree.copies, *pixels.shape[1:]).sum(1) // tree.copies
     deviations = squared(pixels - mean.repeat(tree.copies, axis=0)).sum(0)
     return Blocks(mean.astype(np.int32), deviations)
 
@@ -262,7 +283,8 @@ def _scores(gain: np.ndarray, level: int) -> np.ndarray:
 
 def _keyed(levels: Sequence[Level], largest: int) -> Iterator[Level]:
     """Yields the levels with keys, the coarsest first, see `vim_jax.quadtree`."""
-    tops = np.zeros((1, 1), np.int32)
+    count = len(levels[0].key) if levels else 0
+    tops = np.zeros((count, 1, 1), np.int32)
     scores = tops - 1
     for number, level in reversed(list(enumerate(levels, 1))):
         scores, tops = (repeated(x, level.key.shape) for x in (scores, tops))
@@ -277,7 +299,7 @@ def _keys(scores: np.ndarray, level: int) -> np.ndarray:
     """Returns keys from scores: small blocks first, and equal ones told apart."""
     down, right = (
         np.arange(n, dtype=np.uint32) * np.uint32(step)
-        for n, step in zip(scores.shape, LATTICE, strict=True)
+        for n, step in zip(scores.shape[-2:], LATTICE, strict=True)
     )
     place = (down[:, None] + right >> (32 - PLACE_BITS)).astype(np.int32)
     size = 2**LEVEL_BITS - 1 - level

@@ -5,6 +5,7 @@ compile. All decisions compare integers, so that both come to equal plans. What 
 numbers stand for is said in `vim_jax.planning` and the modules that it is made of.
 """
 
+import collections
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,6 +64,9 @@ class _Fit(NamedTuple):
 
 _NO_CUT = _Cut(NO_REGION, NO_REGION)
 
+# Of small images of one shape, planned together: steps are long, and fit a cache.
+_PIXELS = 1 << 16
+
 
 def plan_image(image: np.ndarray, mixer: VisualMixer) -> Plan:
     """Plans an image for a level or a target.
@@ -74,25 +78,67 @@ def plan_image(image: np.ndarray, mixer: VisualMixer) -> Plan:
     Raises:
       ValueError: as `plan_regions`, on an image with too many values.
     """
-    h, w, _ = image.shape
-    high, low = goal_words(mixer.level, mixer.target_vfe, image.size)
-    goal = (int(high) << 32) + int(low)
+    return plan_images([image], mixer)[0]
+
+
+def plan_images(images: Sequence[np.ndarray], mixer: VisualMixer) -> list[Plan]:
+    """Plans images of any shapes; see `plan_image`."""
+    alike = collections.defaultdict(list)
+    for i, image in enumerate(images):
+        alike[image.shape, image.dtype].append(i)
+    plans: dict[int, Plan] = {}
+    for (shape, _), places in alike.items():
+        count = max(1, _PIXELS // (shape[0] * shape[1]))
+        for start in range(0, len(places), count):
+            some = places[start : start + count]
+            found = _plan_alike(np.stack([images[i] for i in some]), mixer)
+            plans.update(zip(some, found, strict=True))
+    return [plans[i] for i in range(len(images))]
+
+
+def _plan_alike(images: np.ndarray, mixer: VisualMixer) -> list[Plan]:
+    """Plans images of one shape, `n h w c`."""
+    _, h, w, _ = images.shape
     entire = max(h, w)
     largest = min(entire, mixer.max_region or entire)
-    tree = quadtree(image, largest, mixer.channels)
-    own, untouched = tree.own, _Fit(_NO_CUT, 0, tree.own)
-
+    trees = quadtree(images, largest, mixer.channels)
     # The largest power of two that is no more than a quarter of the image.
     quarter = max(entire >> 2, 1).bit_length() - 1
     step = max(quarter - UNIT_STEPS, 0)
-    units = tree.levels[step - 1].blocks if step else pixel_blocks(tree, UNITS)
-    energies = uniform_energies(units, (h, w), 1 << step, tree.copies)
-    whole = energies[-1]
-    grids = [
-        _Fit(_NO_CUT, min(units << step, entire), energy)
-        for units, energy in enumerate(energies, 1)
+    units = trees.levels[step - 1].blocks if step else pixel_blocks(trees, UNITS)
+    energies = uniform_energies(units, (h, w), 1 << step, trees.copies)
+    sizes = [min(n << step, entire) for n in range(1, UNITS + 1)]
+    least = max(1 << quarter, 2)
+    return [
+        _plan(
+            trees.of(i),
+            [_Fit(_NO_CUT, *grid) for grid in zip(sizes, energies[i], strict=True)],
+            least,
+            largest,
+            mixer,
+        )
+        for i in range(len(images))
     ]
-    coarse = [x for x in grids if max(1 << quarter, 2) <= x.size <= largest]
+
+
+def _plan(
+    tree: Quadtree, grids: Sequence[_Fit], least: int, largest: int, mixer: VisualMixer
+) -> Plan:
+    """Returns the plan of one image.
+
+    Args:
+      tree: its quadtree.
+      grids: uniform ones, the last of them one region.
+      least: from this size up, they are plans.
+      largest: to this size.
+      mixer: the settings.
+    """
+    c, h, w = tree.pixels.shape
+    high, low = goal_words(mixer.level, mixer.target_vfe, c * h * w)
+    goal = (int(high) << 32) + int(low)
+    own, whole = tree.own, grids[-1].energy
+    untouched = _Fit(_NO_CUT, 0, own)
+    coarse = [x for x in grids if least <= x.size <= largest]
     blocks = _Fit(_Cut(1, 1), 0, own + _total_gain(tree.levels))
     coarsest = coarse[-1] if coarse else blocks
 
@@ -122,7 +168,7 @@ def plan_image(image: np.ndarray, mixer: VisualMixer) -> Plan:
         size = np.full((h, w), best.size, np.int32)
     else:
         size = _sizes_at(tree, best.cut)
-    factor = ENERGY_UNIT * (1 / image.size)
+    factor = ENERGY_UNIT * (1 / (c * h * w))
     within = own - (own >> 20) <= target <= top + (top >> 20)
     return Plan(
         size,
