@@ -144,7 +144,7 @@ def _peak(
       src: the folder.
       dst: a new folder.
       processes_soon: whether processes take over in any case, as they do where it
-        takes minutes.
+        takes longer.
     """
     program = (
         "import sys\n"

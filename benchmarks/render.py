@@ -143,18 +143,15 @@ def _publishing() -> list[str]:
             f"{row['ratio_packed_alike']:.2f}",
         ]
         lines.append(_row(cells))
-    few, *many, large = measured["memory"]
-    start, end = many[0], many[-1]
+    _, start, end, large = measured["memory"]
     growth = end["peak_mib"] / start["peak_mib"] - 1
     curve = measured["curve"]
     speeds = [row["megapixels_per_s"] for row in curve]
     width, height = large["size"].split("x")
     lines += [
         "",
-        "Nothing is compiled. Sets that take minutes are published by a process a "
-        f"core. At level 0.6, {few['photographs']:,} small photographs, "
-        f"which take seconds, peak at {few['peak_mib']:,.0f} MiB. The processes that "
-        f"take over peak at {start['peak_mib']:,.0f} MiB together, of "
+        "Nothing is compiled. Sets that take longer are published by a process a "
+        f"core; at level 0.6, these peak at {start['peak_mib']:,.0f} MiB together, of "
         f"{start['photographs']:,} photographs, and {end['peak_mib']:,.0f} MiB of "
         f"{end['photographs']:,} ({growth:+.0%}). One photograph of "
         f"{int(width):,}x{int(height):,} pixels takes "

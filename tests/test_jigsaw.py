@@ -186,8 +186,11 @@ def test_pixels_of_regions_in_place_are_near_chance(channels):
     knowledge = Knowledge(plans=plans, mixer=mixer)
     every = jigsaw.Config(regions=16)
     outcome = jigsaw.run(published, knowledge, Truth(originals=images), every)
-    (pixels,) = outcome.scores
+    pixels, neighbour, component = outcome.scores
     assert pixels.control.passed
+    # The solver puts like pixels side by side, as neighbours are.
+    assert neighbour.chance < neighbour.score < neighbour.chance + 0.2
+    assert component.score < component.chance + 0.2
     luck = [slow_luck(*pair, channels) for pair in zip(published, images, strict=True)]
     assert pixels.chance == pytest.approx(np.mean(luck))
     assert pixels.score == pytest.approx(pixels.chance, abs=0.03)
@@ -209,6 +212,7 @@ def test_pixels_that_differ_have_chance_one_in_n():
         knowledge = Knowledge(plans=[plan], mixer=VisualMixer(region_size=size))
         outcome = jigsaw.run([published], knowledge, Truth(originals=[image]), QUICK)
         assert outcome.scores[0].chance == pytest.approx(1 / n)
+        assert len(outcome.scores) == (1 if n == 1 else 3)
 
 
 def test_limits_leave_images_as_published():
@@ -231,6 +235,7 @@ def test_limits_leave_images_as_published():
         np.testing.assert_array_equal(none.reconstructions, published)
         luck = pytest.approx(none.scores[0].chance, abs=0.06)
         assert none.scores[0].score == luck
+        assert len(none.scores) == (3 if scramble else 1)
 
 
 def test_bad_input_is_refused():

@@ -121,24 +121,27 @@ def assemble(
     control = _control(rng, truth.originals[: config.images], config, control_costs_of)
     # `images metrics`: of the attack, and of chance.
     reached, by_chance = (np.asarray(rows) for rows in zip(*found, strict=True))
-    labels = (
-        "regions in place (share)",
-        "neighbouring regions joined (share)",
-        "largest part joined right (share)",
-    )
-    if not mixer.scramble_regions:
-        labels = ("pixels in place (share)",)
-    scores = [
-        score(
-            intervals.mean(reached[:, k]),
-            name=name,
-            knowledge=knows,
-            metric=label,
-            chance=float(by_chance[:, k].mean()),
-            control=control,
+    pieces = "regions" if mixer.scramble_regions else "pixels"
+    scores = []
+    for k, label in enumerate(
+        (
+            f"{pieces} in place (share)",
+            f"neighbouring {pieces} joined (share)",
+            "largest part joined right (share)",
         )
-        for k, label in enumerate(labels)
-    ]
+    ):
+        known = ~np.isnan(reached[:, k])
+        if known.any():
+            scores.append(
+                score(
+                    intervals.mean(reached[known, k]),
+                    name=name,
+                    knowledge=knows,
+                    metric=label,
+                    chance=float(by_chance[known, k].mean()),
+                    control=control,
+                )
+            )
     return Outcome(tuple(scores), pictures)
 
 
@@ -200,12 +203,17 @@ def _numbers(names: list[bytes]) -> np.ndarray:
 
 
 def _place_pixels(rng, image, original, size, channels, config: Config, costs_of):
-    """Returns the picture, and the share of pixels in place with that of chance."""
+    """Returns the picture, and the accuracies with those of chance.
+
+    All pixels count as in place or not; of neighbours and of parts joined, those of
+    puzzles that were tried, and NaN if there were none.
+    """
     regions = regions_of(size)
     top, left, height, width = (np.asarray(part).ravel() for part in regions)
     first = np.unique(np.asarray(regions.origin))
     chosen = rng.choice(first, min(config.regions, len(first)), replace=False)
     picture, right, lucky, total = image.copy(), 0.0, 0.0, 0
+    joined, by_chance = [], []
     planes = [slice(k, k + 1) for k in range(image.shape[2])]
     for k in chosen:
         here = np.s_[top[k] : top[k] + height[k], left[k] : left[k] + width[k]]
@@ -213,7 +221,8 @@ def _place_pixels(rng, image, original, size, channels, config: Config, costs_of
             values, wanted = (x[here][..., plane] for x in (image, original))
             n = int(height[k] * width[k])
             pieces = values.reshape(n, 1, 1, -1)
-            if 1 < n <= config.most_pixels:
+            tried = 1 < n <= config.most_pixels
+            if tried:
                 board = solve(
                     pieces,
                     int(height[k]),
@@ -228,7 +237,14 @@ def _place_pixels(rng, image, original, size, channels, config: Config, costs_of
             right += float((mine == true).sum())
             lucky += float(np.bincount(mine, minlength=2 * n)[true].mean())
             total += n
-    return picture, ((right / total,), (lucky / total,))
+            if tried:
+                answer = true.reshape(board.shape)
+                joined.append(metrics(mine.reshape(board.shape), answer)[1:])
+                draw = rng.permutation(mine).reshape(board.shape)
+                by_chance.append(metrics(draw, answer)[1:])
+    none = [(np.nan, np.nan)]
+    reached, chance = (np.mean(x or none, axis=0) for x in (joined, by_chance))
+    return picture, ((right / total, *reached), (lucky / total, *chance))
 
 
 def _control(rng, originals, config: Config, costs_of: Compatibility) -> Control:

@@ -69,7 +69,7 @@ def mixed_in_order(
         that of the image, any other exception ends the job.
       workers: how many; by default one a core.
       in_processes: whether processes take over from threads if there is work left for
-        minutes. Then source, `finish` and what it returns must be picklable.
+        a while. Then source, `finish` and what it returns must be picklable.
 
     Raises:
       DataError: if a process dies.

@@ -102,7 +102,7 @@ def publish(
         are put together afterwards; then `merge` joins their manifests.
       workers: how many images to work on at the same time; by default one a core.
       in_processes: whether processes take over from threads if there is work left for
-        minutes: they take a while to start, and then scale with the cores. The source
+        a while: they take a while to start, and then scale with the cores. The source
         must be picklable then, and a script that asks for it needs an
         ``if __name__ == "__main__":``.
       progress: called with the number of images done and of all images.
