@@ -86,7 +86,7 @@ def test_pixels_of_regions_in_place_stay_in_their_regions(channels):
         plans=plans, mixer=mixer, auxiliary=windows(("rocket",), 8, 4)
     )
     outcome = jigsaw_net.run(published, knowledge, Truth(originals=images), TINY)
-    (pixels,) = outcome.scores
+    pixels, *_ = outcome.scores
     assert pixels.score == pytest.approx(pixels.chance, abs=0.15)
     assert outcome.reconstructions is not None
     for picture, image in zip(outcome.reconstructions, images, strict=True):
