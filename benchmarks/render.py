@@ -143,15 +143,16 @@ def _publishing() -> list[str]:
             f"{row['ratio_packed_alike']:.2f}",
         ]
         lines.append(_row(cells))
-    _, start, end, large = measured["memory"]
+    *_, start, end, large = measured["memory"]
     growth = end["peak_mib"] / start["peak_mib"] - 1
     curve = measured["curve"]
     speeds = [row["megapixels_per_s"] for row in curve]
     width, height = large["size"].split("x")
     lines += [
         "",
-        "Nothing is compiled. Sets that take longer are published by a process a "
-        f"core; at level 0.6, these peak at {start['peak_mib']:,.0f} MiB together, of "
+        "Nothing is compiled. Where it takes longer than some seconds, a process a "
+        "core takes over; at level 0.6, these peak at "
+        f"{start['peak_mib']:,.0f} MiB together, of "
         f"{start['photographs']:,} photographs, and {end['peak_mib']:,.0f} MiB of "
         f"{end['photographs']:,} ({growth:+.0%}). One photograph of "
         f"{int(width):,}x{int(height):,} pixels takes "

@@ -54,7 +54,7 @@ SETTINGS = {
     "level 0.6": VisualMixer(level=0.6),
 }
 TRAINED = ("size 2", "size 4", "size 8", "size 4, scrambled", "level 0.6")
-_DIGITS = ("size 4", "size 4, scrambled")
+_TRAINED_ON_DIGITS = ("size 4", "size 4, scrambled")
 
 _IMAGENETTE = "imagenette/160px-v2"
 _SIDE = 128  # Of Imagenette, in pixels.
@@ -85,7 +85,7 @@ class Part:
 
 # Keys have experiments of their own in the tests: no setting changes what they show.
 _NO_KEYS: Mapping[str, Any] = {"seed_search": None, "key_reuse": None}
-_CHEAP = _NO_KEYS | dict.fromkeys(("thumbnail", "multiset", "linkage", "jigsaw"))
+_NO_CHEAP = _NO_KEYS | dict.fromkeys(("thumbnail", "multiset", "linkage", "jigsaw"))
 _SMALL_UNET = {"width": 24, "epochs": 6, "control_images": 1000}
 _RECOGNITION = recognition.Config(epochs=8)
 PRESETS: Mapping[Name, tuple[Part, ...]] = {
@@ -131,7 +131,7 @@ PRESETS: Mapping[Name, tuple[Part, ...]] = {
             settings=TRAINED,
             trained=TRAINED,
             configs={
-                **_CHEAP,
+                **_NO_CHEAP,
                 "inversion": None,
                 "gan_inversion": gan_inversion.Config(**_SMALL_UNET),
                 "recognition": None,
@@ -141,10 +141,10 @@ PRESETS: Mapping[Name, tuple[Part, ...]] = {
             "mnist",
             200,
             4000,
-            settings=_DIGITS,
-            trained=_DIGITS,
+            settings=_TRAINED_ON_DIGITS,
+            trained=_TRAINED_ON_DIGITS,
             configs={
-                **_CHEAP,
+                **_NO_CHEAP,
                 **dict.fromkeys(("inversion", "gan_inversion", "jigsaw_net")),
                 "recognition": dataclasses.replace(_RECOGNITION, flip=False),
                 "membership": None,

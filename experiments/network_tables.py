@@ -6,7 +6,6 @@ from typing import Any
 from experiments.page import Results, table
 from experiments.privacy_scores import (
     MARKS,
-    NOT_TRIED,
     conclusive,
     control_of,
     score_of,
@@ -21,14 +20,16 @@ def pictures_table(results: Results) -> str:
     heads = (
         "setting", "adversarial inversion, SSIM", "blind guess", "see",
         "other kind of image", "learned seams, in place", "chance",
-        "ordinary puzzle, of what it takes",
+        "neighbours joined", "chance", "ordinary puzzle, of what it takes",
     )  # fmt: skip
     cells = []
     for row in _rows(results, "cifar10"):
         painted = score_of(row, "adversarial inversion", "SSIM")
         other = score_of(row, "adversarial inversion, other kind of image", "SSIM")
         seams = _first(row, _SEAMS, ("regions in place", "pixels in place"))
+        joined = score_of(row, _SEAMS, "neighbouring")
         assert painted is not None
+        assert seams is not None
         cells.append(
             (
                 row["setting"],
@@ -37,8 +38,10 @@ def pictures_table(results: Results) -> str:
                 MARKS[painted["verdict"]],
                 conclusive(other),
                 conclusive(seams, ".1%"),
-                NOT_TRIED if seams is None else f"{seams['chance']:.1%}",
-                NOT_TRIED if seams is None else control_of(seams, ".1%"),
+                f"{seams['chance']:.1%}",
+                "not scored" if joined is None else conclusive(joined, ".1%"),
+                "" if joined is None else f"{joined['chance']:.1%}",
+                control_of(seams, ".1%"),
             )
         )
     return table(heads, cells)

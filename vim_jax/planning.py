@@ -37,7 +37,7 @@ from vim_jax.moments import ENERGY_UNIT, exact, grey_integers
 from vim_jax.quadtree import Quadtree, pixel_blocks, quadtree
 from vim_jax.regions import Bounds, RegionPlan, check_region_size
 
-LEVEL_BITS = 20
+GOAL_BITS = 20
 _VFE_LIMIT = 2.0**18
 ROUNDS = 2
 UNIT_STEPS = 2
@@ -136,7 +136,7 @@ def goal_words(
       scale: see `plan_regions`.
     """
     if target_vfe is None:
-        goal = round((level or 0.0) * 2**LEVEL_BITS)
+        goal = round((level or 0.0) * 2**GOAL_BITS)
     else:
         if not 0 < scale < float("inf"):
             raise ValueError(f"scale={scale!r} is no factor: use a number above 0.")
@@ -320,8 +320,8 @@ def _plan(image, extent, goal, is_level, max_region, channels, scale):
     target = own * 0 + goal
     if is_level:
         span = whole - own  # Times level, rounded down, without leaving 64 bits.
-        high, low = span >> LEVEL_BITS, span & (2**LEVEL_BITS - 1)
-        target = own + high * goal + ((low * goal) >> LEVEL_BITS)
+        high, low = span >> GOAL_BITS, span & (2**GOAL_BITS - 1)
+        target = own + high * goal + ((low * goal) >> GOAL_BITS)
     best = _nearer(target, untouched, coarsest)
     best = _fit_quadtree(tree, extent, whole, target, best)
     misses = jnp.where(coarse, abs(energies - target), 2**62)

@@ -145,7 +145,7 @@ def _plans(images: Sequence[np.ndarray], mixer: VisualMixer) -> list[Plan]:
         elif mixer.region_size is not None:
             plans[i] = _plan_of_size(image, mixer.region_size, mixer.channels)
     rest = [i for i in range(len(images)) if i not in plans]
-    found = plan_images([images[i] for i in rest], mixer) if rest else []
+    found = plan_images([images[i] for i in rest], mixer)
     plans.update(zip(rest, found, strict=True))
     return [
         plans[i]._replace(reached=plans[i].reached or mixer.clip)

@@ -23,7 +23,7 @@ from vim_jax.data.plan_tree import (
 from vim_jax.grids import UNITS
 from vim_jax.mixer import VisualMixer
 from vim_jax.moments import ENERGY_UNIT
-from vim_jax.planning import LEVEL_BITS, ROUNDS, UNIT_STEPS, goal_words
+from vim_jax.planning import GOAL_BITS, ROUNDS, UNIT_STEPS, goal_words
 from vim_jax.quadtree import KEY_BITS
 
 
@@ -144,16 +144,14 @@ def _plan(
 
     target = goal
     if mixer.level is not None:
-        target = own + ((whole - own) * goal >> LEVEL_BITS)
+        target = own + ((whole - own) * goal >> GOAL_BITS)
 
-    def nearer(a: _Fit, b: _Fit) -> _Fit:
-        return b if abs(b.energy - target) < abs(a.energy - target) else a
-
-    best = _fit_quadtree(tree, whole, target, nearer(untouched, coarsest))
+    best = _nearer(target, untouched, coarsest)
+    best = _fit_quadtree(tree, whole, target, best)
     if coarse:
         misses = [abs(x.energy - target) for x in coarse]
         last = len(misses) - 1 - misses[::-1].index(min(misses))
-        best = nearer(best, coarse[last])
+        best = _nearer(target, best, coarse[last])
     top = max(own, coarsest.energy)
     if target > top:
         best = coarsest
@@ -178,6 +176,11 @@ def _plan(
     )
 
 
+def _nearer(target: int, a: _Fit, b: _Fit) -> _Fit:
+    """Returns the plan that is nearer to the target; `a` if both are as near."""
+    return b if abs(b.energy - target) < abs(a.energy - target) else a
+
+
 def _fit_quadtree(tree: Quadtree, whole: int, target: int, best: _Fit) -> _Fit:
     """Returns the quadtree plan nearest to the target, or `best` if that is nearer."""
     if not tree.levels:
@@ -189,8 +192,7 @@ def _fit_quadtree(tree: Quadtree, whole: int, target: int, best: _Fit) -> _Fit:
         gain = target - tree.own - error
         cut = curve.search(gain, None if turn == 0 else last.cut.top)
         last = _Fit(cut, 0, _energy_at(tree, cut))
-        if abs(last.energy - target) < abs(best.energy - target):
-            best = last
+        best = _nearer(target, best, last)
     return best
 
 
@@ -209,10 +211,10 @@ class _Curve:
 
     def gain(self, cut: _Cut) -> int:
         """Returns the energy that the blocks of a cut add, about."""
-        return self._sum(self._under(cut.top) >= cut.other)
+        return self._sum(self._gains[self._under(cut.top) >= cut.other])
 
-    def _sum(self, chosen: np.ndarray) -> int:
-        return int(self._gains[chosen].sum()) << self._shift
+    def _sum(self, gains: np.ndarray) -> int:
+        return int(gains.sum()) << self._shift
 
     def _under(self, top: int) -> np.ndarray:
         """Returns keys under a threshold of the largest blocks."""
@@ -235,7 +237,7 @@ class _Curve:
         for _ in range(KEY_BITS):
             middle = (low + high) >> 1
             chosen = keys >= middle
-            found = above + (int(gains[chosen].sum()) << self._shift)
+            found = above + self._sum(gains[chosen])
             if abs(found - gain) < distance:
                 nearest, distance = middle, abs(found - gain)
             # Keys outside are decided about: only those between are looked at again.
