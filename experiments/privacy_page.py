@@ -244,29 +244,27 @@ def gan_table(results: Mapping[str, Any]) -> str:
 
 def sub_blocks_table(results: Mapping[str, Any]) -> str:
     """Returns how many blocks came back to their places."""
-    heads = (
-        "images", "block in region, pixels", "blocks in place", "of noise", "chance",
-        "SSIM",
-    )  # fmt: skip
-
-    def of(row, name, style):
-        found = row[name]
-        low, high = (f"{found[end]:{style}}" for end in ("low", "high"))
-        return f"{found['value']:{style}} ({low} to {high})"
-
-    noise = {row["block"]: row for row in results["rows"] if row["data"] == "noise"}
-    cells = [
-        (
-            f"{row['images']} of {_NAMES.get(row['data'], row['data'])}",
-            f"{row['block']} in {row['region']}",
-            of(row, "in_place", ".0%"),
-            of(noise[row["block"]], "in_place", ".0%"),
-            f"{row['chance']:.0%}",
-            of(row, "ssim", ".2f"),
+    ways = {
+        "blocks in place": "in_place",
+        "neighbours joined": "neighbours",
+        "largest part": "largest_part",
+    }
+    heads = ("images", "block in region, pixels", *ways, "SSIM")
+    cells = []
+    for row in results["rows"]:
+        low, high = (f"{row['ssim'][end]:.2f}" for end in ("low", "high"))
+        cells.append(
+            (
+                f"{row['images']} of {_NAMES.get(row['data'], row['data'])}",
+                f"{row['block']} in {row['region']}",
+                *(
+                    f"{row[key]['value']:.0%} ({row[key]['low']:.0%} to "
+                    f"{row[key]['high']:.0%}); {row[key]['chance']:.0%}"
+                    for key in ways.values()
+                ),
+                f"{row['ssim']['value']:.2f} ({low} to {high})",
+            )
         )
-        for row in results["rows"]
-        if row["data"] != "noise"
-    ]
     return table(heads, cells)
 
 

@@ -225,16 +225,18 @@ def test_intervals_of_correlations_hold_what_they_promise():
 def test_sub_blocks_smoke():
     digits, noise = sub_blocks.run("smoke", None)
     assert (digits["data"], noise["data"]) == ("embedded:digits", "noise")
-    assert digits["in_place"]["value"] > 0.35 > noise["in_place"]["value"]
+    for name in ("in_place", "neighbours", "largest_part"):
+        assert digits[name]["value"] > digits[name]["chance"] + 0.05
+        assert noise[name]["value"] == pytest.approx(noise[name]["chance"], abs=0.1)
     page = privacy_page.sub_blocks_table({"rows": [digits, noise]})
-    assert "2 in 4" in page
+    assert "20 of noise | 2 in 4" in page
 
 
-def test_blocks_in_place_are_counted_by_channel():
+def test_blocks_are_judged_by_channel():
     original = np.arange(32, dtype=np.uint8).reshape(4, 4, 2)
     image = original.copy()
-    image[0, 1, 0] += 1  # Spoils a block of one channel.
-    assert sub_blocks.in_place(image, original, 2) == 7 / 8
+    image[0, 2, 0] += 1  # Spoils a block of one channel, which has two neighbours.
+    assert sub_blocks.accuracy(image, original, 2) == (7 / 8, 3 / 4, 7 / 8)
 
 
 @pytest.mark.slow
