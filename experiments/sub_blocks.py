@@ -130,8 +130,8 @@ def main(
         found = row["in_place"]
         print(
             f"{row['data']}, blocks of {row['block']} in regions of {row['region']}: "
-            f"{found['value']:.0%} in place ({found['low']:.0%} to {found['high']:.0%}), "
-            f"{row['neighbours']['value']:.0%} of neighbours joined"
+            f"{found['value']:.0%} in place ({found['low']:.0%} to {found['high']:.0%})"
+            f", {row['neighbours']['value']:.0%} of neighbours joined"
         )
     write(json_out, f"experiments.sub_blocks --preset {preset}", rows)
 

@@ -158,10 +158,10 @@ def test_key_is_nowhere_but_in_its_file(folder):
 @pytest.mark.parametrize(
     ("function", "command"),
     [
-        ("shuffle_images", MIX),
+        ("shuffle_image", MIX),
         ("permutation_bits", MIX),
         ("seal", MIX),
-        ("shuffle_images", ("restore", "dst", "back", "--key", "my.key")),
+        ("shuffle_image", ("restore", "dst", "back", "--key", "my.key")),
     ],
 )
 def test_key_does_not_show_in_tracebacks_with_local_variables(

@@ -1,196 +1,271 @@
-"""The exchanges of `docs/permutation.md` in NumPy, in many rectangles at a time.
+"""The exchanges of `docs/permutation.md`, in many rectangles of one shape at a time.
 
-Files come in any shape, and JAX compiles for seconds for each; this has nothing to
-compile. Of rectangles of one shape, pairs are slices, which makes up for what NumPy
-cannot fuse. Those that the edges of images cut off lie in larger ones, with masks.
+Rectangles lie side by side in buffers that fit a cache, a byte of each after the other,
+and lines along one axis before those across: so what is exchanged are long runs of
+bytes, whatever the distance.
 """
 
-import functools
-from collections.abc import Callable, Iterator
-from typing import Literal, TypeAlias
+from typing import no_type_check
 
 import numpy as np
 
+from vim_jax.data.compiled import compiled
 from vim_jax.rounds import NEAR_LEVELS, ROUNDS
 
-Part: TypeAlias = Literal["coins", "turns", "odds", "far"]
-
-Draw: TypeAlias = Callable[[Part, int], np.ndarray]
-"""Gives a byte of a part of the keystream for each cell, uint8 `h w n`."""
-
 _BITS = 8
-_SHORT = 256  # Fewer rectangles are worth a copy in which loops are longer [measured].
+_BYTES = 1 << 16  # Of cells at a time; they and their coins fit a cache.
+_SIDE_BY_SIDE = 64  # Rectangles at a time,
+_FEW = 1 << 11  # or more if they have fewer cells than this.
+_LONG = 16  # Bytes that are worth a loop of their own.
+_TILE = 32  # Side of what is transposed at a time, for the sake of the cache.
 
 
+@no_type_check
+@compiled
 def exchange_rectangles(
-    cells: np.ndarray,
-    draw: Draw,
-    sides: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
-    *,
-    rounds: int,
-    turning: int = 1,
-    inverse: bool,
-) -> np.ndarray:
-    """Returns the cells of rectangles after all rounds.
+    cells, first, stride, height, width, coins, odds, far, turns, rounds, inverse
+):
+    """Exchanges the cells of rectangles that do not overlap, in place.
 
     Args:
-      cells: uint8 `members h w n`, of n rectangles; members move together. They may be
-        overwritten.
-      draw: gives the bytes that decide.
-      sides: heights and widths, int64 `n` each, of rectangles in the upper left corners
-        of theirs; anything may be in the rest, and will be. None of those that fill it.
-      rounds: how many each takes, see `vim_jax.rounds.rounds_of`.
-      turning: how many planes take turns: a part of the rectangles has the first
-        channels of the pixels, the next part the second ones, and so on.
+      cells: uint8 `planes members pixels` of an image. Members of a cell move together.
+        If there are turns, the cells of a pixel take them.
+      first: int64 `n`, numbers of the first pixels of rectangles.
+      stride: from a pixel to the one below it.
+      height: of each rectangle, in pixels.
+      width: of each rectangle, in pixels.
+      coins: uint8 `planes bytes pixels`, of the keystream: the first two bytes of
+        words, or all four if rounds or a side take them.
+      odds: uint8 `planes 4 pixels`, or anything if both sides are powers of two.
+      far: uint8 `planes 4 pixels`, or anything if no side is longer than 256 pixels.
+      turns: uint8 `words 4 pixels`; no words if there are no turns.
+      rounds: see `vim_jax.rounds.rounds_of`.
       inverse: whether to undo it.
     """
-    read = functools.cache(lambda part, byte, axis: _lines(draw(part, byte), axis))
-    for r in reversed(range(rounds)) if inverse else range(rounds):
-        turn = turning > 1 and r < ROUNDS
-        if turn and not inverse:
-            _turn(cells, draw("turns", r), turning, inverse=False)
-        for axis in (1, 0) if inverse else (0, 1):
-            lines = _lines(cells, axis)
-            lengths = sides[1 - axis]
-            levels = range((lines.shape[1] - 1).bit_length())
-            if r >= ROUNDS:
-                levels = levels[:NEAR_LEVELS]
-            byte = functools.partial(read, axis=axis)
-            for level in levels if inverse else reversed(levels):
-                pairs = _pairs(lines, lengths, r, axis, level, byte)
-                for lower, upper, heads in pairs:
-                    change = lower ^ upper
-                    change &= heads
-                    lower ^= change
-                    upper ^= change
-            cells = lines.swapaxes(1, 2) if axis == 0 else lines
-        if turn and inverse:
-            _turn(cells, draw("turns", r), turning, inverse=True)
-    return cells
+    planes, members, _ = cells.shape
+    area = height * width
+    most = max(_SIDE_BY_SIDE, _FEW // area)
+    most = max(1, min(most, _BYTES // (area * planes * members)))
+    x = np.empty((planes, members, area * most), np.uint8)
+    transposed = np.empty_like(x)
+    longest = max(height, width)
+    wide = longest > 1 << NEAR_LEVELS or rounds > ROUNDS
+    ragged = height & (height - 1) or width & (width - 1)
+    c = np.empty((planes, 4 if wide else 2, area * most), np.uint8)
+    o = np.empty((planes, 4 if ragged else 0, area * most), np.uint8)
+    f = np.empty((planes, 4 if longest > 1 << _BITS else 0, area * most), np.uint8)
+    t = np.empty((turns.shape[0], turns.shape[1], area * most), np.uint8)
+
+    for start in range(0, first.size, most):
+        some = first[start : start + most]
+        n = some.size
+        axis = 1 if inverse else 0
+        for p in range(planes):
+            for m in range(members):
+                _gather(cells[p, m], some, stride, height, width, axis, x[p, m])
+            for b in range(c.shape[1]):
+                _gather(coins[p, b], some, stride, height, width, b & 1, c[p, b])
+            for b in range(o.shape[1]):
+                _gather(odds[p, b], some, stride, height, width, b >> 1, o[p, b])
+            for b in range(f.shape[1]):
+                _gather(far[p, b], some, stride, height, width, b >> 1, f[p, b])
+        for p in range(turns.shape[0]):
+            for b in range(turns.shape[1]):
+                _gather(turns[p, b], some, stride, height, width, 0, t[p, b])
+
+        for step in range(2 * rounds):
+            r = (2 * rounds - 1 - step if inverse else step) // 2
+            if step:
+                axis = 1 - axis
+                rows, columns = (height, width) if axis else (width, height)
+                for p in range(planes):
+                    for m in range(members):
+                        _transpose(x[p, m], rows, columns, n, transposed[p, m])
+                x, transposed = transposed, x
+            turning = axis == 0 and turns.shape[0] > 0 and r < ROUNDS
+            if turning and not inverse:
+                _turn(x, t[:, r], area * n, inverse)
+            length, run = (height, width * n) if axis else (width, height * n)
+            for p in range(planes):
+                _exchange_lines(x[p], length, run, r, axis, c[p], o[p], f[p], inverse)
+            if turning and inverse:
+                _turn(x, t[:, r], area * n, inverse)
+        for p in range(planes):
+            for m in range(members):
+                _scatter(x[p, m], some, stride, height, width, axis, cells[p, m])
 
 
-def _lines(x: np.ndarray, axis: int) -> np.ndarray:
-    """Returns `... h w n` with the axis along the lines before that across them."""
-    lines = x.swapaxes(-3, -2) if axis == 0 else x
-    return lines if x.shape[-1] >= _SHORT else np.ascontiguousarray(lines)
-
-
-def _pairs(
-    lines: np.ndarray,
-    lengths: np.ndarray | None,
-    r: int,
-    axis: int,
-    level: int,
-    byte: Callable[[Part, int], np.ndarray],
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields views of lower cells and of upper ones, and bytes full of ones for heads.
+@no_type_check
+@compiled
+def _gather(plane, first, stride, height, width, axis, out):
+    """Reads rectangles of a plane, one pixel of each after the other.
 
     Args:
-      lines: `members length lines n`.
-      lengths: of the lines, int64 `n`; None if all are filled.
+      plane: `pixels`.
+      first: see above.
+      stride: see above.
+      height: see above.
+      width: see above.
+      axis: 0 to have the pixels of a row follow each other last, 1 those of a column.
+      out: to be filled.
+    """
+    length, lines, along, across = _lines(stride, height, width, axis)
+    k = 0
+    for i in range(length):
+        for j in range(lines):
+            place = i * along + j * across
+            for number in range(first.size):
+                out[k + number] = plane[first[number] + place]
+            k += first.size
+
+
+@no_type_check
+@compiled
+def _scatter(x, first, stride, height, width, axis, plane):
+    """Writes rectangles back to where they were, see `_gather`."""
+    length, lines, along, across = _lines(stride, height, width, axis)
+    k = 0
+    for i in range(length):
+        for j in range(lines):
+            place = i * along + j * across
+            for number in range(first.size):
+                plane[first[number] + place] = x[k + number]
+            k += first.size
+
+
+@no_type_check
+@compiled
+def _lines(stride, height, width, axis):
+    """Returns the length and number of lines, and the steps along and across them."""
+    if axis == 0:
+        return width, height, 1, stride
+    return height, width, stride, 1
+
+
+@no_type_check
+@compiled
+def _transpose(x, rows, columns, n, out):
+    """Turns `columns rows n` into `rows columns n`, both at the start of arrays."""
+    cells = rows * columns * n
+    x = x[:cells].reshape(columns, rows, n)
+    out = out[:cells].reshape(rows, columns, n)
+    if n >= _LONG:
+        for i in range(rows):
+            for j in range(columns):
+                for k in range(n):
+                    out[i, j, k] = x[j, i, k]
+        return
+    for top in range(0, rows, _TILE):
+        for left in range(0, columns, _TILE):
+            here = x[left : left + _TILE, top : top + _TILE]
+            there = out[top : top + _TILE, left : left + _TILE]
+            for k in range(n):
+                for i in range(there.shape[0]):
+                    for j in range(there.shape[1]):
+                        there[i, j, k] = here[j, i, k]
+
+
+@no_type_check
+@compiled
+def _exchange_lines(x, length, run, r, axis, coins, odds, far, inverse):
+    """Does the exchanges of a round along one axis, of all distances.
+
+    Args:
+      x: `members cells`, runs of cells that are side by side in their lines.
+      length: of the lines, in cells.
+      run: how many lines there are.
       r: the round.
       axis: 0 along rows, 1 along columns.
-      level: of the distance `2**level`.
-      byte: gives bytes of the keystream, `length lines n`.
+      coins: bytes of the cells, `bytes cells`, like `odds` and `far`.
+      odds: see `exchange_rectangles`.
+      far: see `exchange_rectangles`.
+      inverse: whether to undo it.
     """
-    distance, length = 1 << level, lines.shape[1]
-    block = 2 * distance
-    part, number, bit = _coin(r, axis, level)
-    whole = length - length % block
-    for start, end in ((0, whole), (whole, length)):
-        if end - start <= distance:
-            continue
-        half = functools.partial(_half, start=start, end=end, distance=distance)
-        own = half(upper=bool(r & 2))
-        first = np.arange(start, end, block)[:, None, None, None]
-        if lengths is None:
-            cut_off = np.array(end - start < block)
-        else:
-            cut_off = (first < lengths) & (lengths < first + block)
-        fair = r >= 2 or not cut_off.any()
-        if fair or not cut_off.all():
-            heads = _spread(own(byte(part, number)), bit)
-        if not fair:
-            odds = _odds(length if lengths is None else lengths, block)
-            shown = _full(own(byte("odds", r + 2 * axis)) < odds)
-            heads = shown if cut_off.all() else np.where(cut_off, shown, heads)
-        if lengths is not None:
-            place = first + np.arange(heads.shape[1])[:, None, None]
-            heads &= _full(place + distance < lengths)
-        yield half(upper=False)(lines), half(upper=True)(lines), heads
-
-
-def _half(
-    start: int, end: int, distance: int, upper: bool
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns how to view the lower or the upper cells of pairs.
-
-    From `... length lines n` to `... blocks places lines n`.
-    """
-
-    def view(x):
-        if (end - start) % (2 * distance):
-            pairs = end - start - distance
-            first = start + distance * upper
-            return x[..., None, first : first + pairs, :, :]
-        x = x[..., start:end, :, :]
-        x = x.reshape(*x.shape[:-3], -1, 2, distance, *x.shape[-2:])
-        return x[..., int(upper), :, :, :]
-
-    return view
-
-
-def _odds(length, block: int):
-    """Returns the 256ths of an exchange in the last block, which a line cuts off."""
-    size = np.maximum(length % block, 1)
-    return np.minimum(255, (256 * block + size) // (2 * size)).astype(np.uint8)
-
-
-def _coin(r: int, axis: int, level: int) -> tuple[Part, int, int]:
-    """Returns where the coin of a pair is: part, byte and bit."""
-    if level >= _BITS:
-        return "far", (r & 1) + 2 * axis, level - _BITS
+    levels = 0
+    while 1 << levels < length:
+        levels += 1
+    if r >= ROUNDS:
+        levels = min(levels, NEAR_LEVELS)
     half = NEAR_LEVELS * (r & 1)
-    if level < NEAR_LEVELS and r < ROUNDS:
-        return "coins", axis, level + half
-    return "coins", 2 + axis, level % NEAR_LEVELS + half
+    for step in range(levels):
+        level = step if inverse else levels - 1 - step
+        if level >= _BITS:
+            key, bit = far[(r & 1) + 2 * axis], level - _BITS
+        elif level < NEAR_LEVELS and r < ROUNDS:
+            key, bit = coins[axis], level + half
+        else:
+            key, bit = coins[2 + axis], level % NEAR_LEVELS + half
+        distance = 1 << level
+        block = 2 * distance
+        for start in range(0, length - distance, block):
+            size = min(block, length - start)
+            pairs = (size - distance) * run
+            lower = start * run
+            upper = lower + distance * run
+            owner = upper if r & 2 else lower
+            if r < 2 and size < block:
+                own = odds[r + 2 * axis, owner : owner + pairs]
+                limit = min(255, (256 * block + size) // (2 * size))
+                for member in x:
+                    _exchange_by_odds(
+                        member[lower : lower + pairs],
+                        member[upper : upper + pairs],
+                        own,
+                        limit,
+                    )
+            else:
+                own = key[owner : owner + pairs]
+                for member in x:
+                    _exchange_by_coin(
+                        member[lower : lower + pairs],
+                        member[upper : upper + pairs],
+                        own,
+                        bit,
+                    )
 
 
-def _spread(numbers: np.ndarray, bit: int) -> np.ndarray:
-    """Returns bytes of which all bits are the given one."""
-    shown = np.bitwise_and(numbers, np.uint8(1 << bit))
-    return _full(np.not_equal(shown, 0, out=shown.view(bool)))
+@no_type_check
+@compiled
+def _exchange_by_coin(lower, upper, own, bit):
+    for k in range(lower.size):
+        heads = -((own[k] >> np.uint8(bit)) & np.uint8(1))
+        change = (lower[k] ^ upper[k]) & heads
+        lower[k] ^= change
+        upper[k] ^= change
 
 
-def _full(truth: np.ndarray) -> np.ndarray:
-    """Returns bytes full of ones where something is true; overwrites it."""
-    ones = truth.view(np.uint8)
-    return np.negative(ones, out=ones)
+@no_type_check
+@compiled
+def _exchange_by_odds(lower, upper, own, limit):
+    for k in range(lower.size):
+        heads = -np.uint8(own[k] < np.uint8(limit))
+        change = (lower[k] ^ upper[k]) & heads
+        lower[k] ^= change
+        upper[k] ^= change
 
 
-def _turn(cells: np.ndarray, numbers: np.ndarray, planes: int, *, inverse: bool):
+@no_type_check
+@compiled
+def _turn(x, numbers, count, inverse):
     """Has the cells of each pixel trade places.
 
     Args:
-      cells: `members h w n`, n of all planes.
-      numbers: a byte of each turns word of a pixel, `h w n`, n of planes of words.
-      planes: of channels.
+      x: `planes members cells`.
+      numbers: a byte of each turns word of a pixel, `words cells`.
+      count: how many cells a plane has.
       inverse: whether to undo it.
     """
-    channels = np.split(cells, planes, axis=-1)  # Views.
-    words = np.split(numbers, max(1, planes - 2), axis=-1)
-    last = range(1, planes)
-    for j in last if inverse else reversed(last):
-        back = _back(j, words[max(0, j - 2)])
-        for i in range(j):
-            change = (channels[i] ^ channels[j]) & _full(back == j - i)
-            channels[i] ^= change
-            channels[j] ^= change
-
-
-def _back(j: int, numbers: np.ndarray) -> np.ndarray:
-    """Returns how many planes before plane j the one is that it meets."""
-    number = numbers.astype(np.uint16)
-    if j == 1:
-        return number & 1
-    return (number >> 1) * 3 >> 7 if j == 2 else number * (j + 1) >> 8
+    planes, members, _ = x.shape
+    for step in range(planes - 1):
+        j = 1 + step if inverse else planes - 1 - step
+        word = numbers[max(0, j - 2)]
+        for k in range(count):
+            number = np.int64(word[k])
+            if j == 1:
+                back = number & 1
+            elif j == 2:
+                back = (number >> 1) * 3 >> 7
+            else:
+                back = number * (j + 1) >> 8
+            for m in range(members):
+                x[j, m, k], x[j - back, m, k] = x[j - back, m, k], x[j, m, k]

@@ -12,7 +12,7 @@ from vim_jax.data.large import bits_of_large, is_large, plan_large
 from vim_jax.data.manifest import Sealed, seal
 from vim_jax.data.measures import expected_vfe, regions_in, vfe
 from vim_jax.data.plans import Plan, plan_images
-from vim_jax.data.shuffling import shuffle_images
+from vim_jax.data.shuffling import shuffle_image
 from vim_jax.entropy import permutation_bits
 from vim_jax.keys import SecretKey
 from vim_jax.keystream import Key
@@ -96,13 +96,16 @@ def mix_examples(
     images = [_with_channels(example.image) for example in examples]
     plans = _plans(images, mixer)
     nonces = [key.nonce(example.id, example.image) for example in examples]
-    mixed = shuffle_images(
-        images,
-        [plan.size for plan in plans],
-        [key.stream(nonce) for nonce in nonces],
-        channels=mixer.channels,
-        scramble_regions=mixer.scramble_regions,
-    )
+    mixed = [
+        shuffle_image(
+            image,
+            plan.size,
+            key.stream(nonce),
+            channels=mixer.channels,
+            scramble_regions=mixer.scramble_regions,
+        )
+        for image, plan, nonce in zip(images, plans, nonces, strict=True)
+    ]
     results: list[Mixed | TargetError] = []
     for i, example in enumerate(examples):
         if not plans[i].reached:
@@ -213,10 +216,10 @@ def restore_image(
     """
     if mixed.shape[:2] != sealed.size.shape:
         return None
-    (restored,) = shuffle_images(
-        [_with_channels(mixed)],
-        [sealed.size],
-        [key.stream(sealed.nonce)],
+    restored = shuffle_image(
+        _with_channels(mixed),
+        sealed.size,
+        key.stream(sealed.nonce),
         channels=settings["channels"],
         scramble_regions=settings["scramble_regions"],
         inverse=True,
