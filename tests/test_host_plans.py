@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vim_jax import SecretKey, VisualMixer
-from vim_jax.data import folder, plan_tree, plans
+from vim_jax.data import folder, plan_tree
 from vim_jax.data.mixing import as_grey_levels
 from vim_jax.data.plans import plan_image
 from vim_jax.data.publish import publish
@@ -92,22 +92,6 @@ def test_targets(kind, target):
         assert found.reached
 
 
-def test_plans_do_not_depend_on_company(monkeypatch):
-    shapes = [(20, 30, 3), (20, 30, 3), (31, 17, 3), (20, 30, 3), (2, 2, 3), (2, 2, 3)]
-    images = [
-        image_of(kind, shape, np.uint8)
-        for shape, kind in zip(shapes, ["photograph", "noise"] * 3, strict=True)
-    ]
-    mixer = VisualMixer(level=0.6, clip=True)
-    alone = [plan_image(image, mixer) for image in images]
-    for pixels in (1, 1200, 1 << 20):
-        monkeypatch.setattr(plans, "_PIXELS", pixels)
-        together = plans.plan_images(images, mixer)
-        for found, expected in zip(together, alone, strict=True):
-            np.testing.assert_array_equal(found.size, expected.size)
-            assert found[1:] == expected[1:]
-
-
 def test_logarithms_of_large_numbers_are_exact():
     """Floats round numbers just below a power of two up to it."""
     exponents = np.arange(2, 62)
@@ -119,7 +103,7 @@ def test_logarithms_of_large_numbers_are_exact():
         expected = [
             ((n - 1 + 22 - 4) << 5) | m for n, m in zip(digits, mantissa, strict=True)
         ]
-        found = plan_tree._scores(number, level=1)
+        found = [plan_tree.score_of(int(x), 1) for x in number]
         np.testing.assert_array_equal(found, np.clip(expected, 0, 2**11 - 1))
 
 

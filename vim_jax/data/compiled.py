@@ -14,7 +14,7 @@ import numba
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function of arrays and numbers, which compiles when it is called."""
-    fast = numba.njit(nogil=True)(function)
+    fast = numba.njit(nogil=True, error_model="numpy")(function)
     with contextlib.suppress(RuntimeError):  # There is nowhere to write.
         fast.enable_caching()
     return fast

@@ -11,7 +11,7 @@ from vim_jax.data.example import Example
 from vim_jax.data.large import bits_of_large, is_large, plan_large
 from vim_jax.data.manifest import Sealed, seal
 from vim_jax.data.measures import expected_vfe, regions_in, vfe
-from vim_jax.data.plans import Plan, plan_images
+from vim_jax.data.plans import Plan, plan_image
 from vim_jax.data.shuffling import shuffle_image
 from vim_jax.entropy import permutation_bits
 from vim_jax.keys import SecretKey
@@ -94,7 +94,7 @@ def mix_examples(
       The mixed images; a TargetError where the target is out of an image's reach.
     """
     images = [_with_channels(example.image) for example in examples]
-    plans = _plans(images, mixer)
+    plans = [_plan(image, mixer) for image in images]
     nonces = [key.nonce(example.id, example.image) for example in examples]
     mixed = [
         shuffle_image(
@@ -140,20 +140,14 @@ def _with_channels(image: np.ndarray) -> np.ndarray:
     return image.reshape(*image.shape[:2], -1)
 
 
-def _plans(images: Sequence[np.ndarray], mixer: VisualMixer) -> list[Plan]:
-    plans: dict[int, Plan] = {}
-    for i, image in enumerate(images):
-        if is_large(image, mixer.scramble_regions):
-            plans[i] = plan_large(image, mixer)
-        elif mixer.region_size is not None:
-            plans[i] = _plan_of_size(image, mixer.region_size, mixer.channels)
-    rest = [i for i in range(len(images)) if i not in plans]
-    found = plan_images([images[i] for i in rest], mixer)
-    plans.update(zip(rest, found, strict=True))
-    return [
-        plans[i]._replace(reached=plans[i].reached or mixer.clip)
-        for i in range(len(images))
-    ]
+def _plan(image: np.ndarray, mixer: VisualMixer) -> Plan:
+    if is_large(image, mixer.scramble_regions):
+        plan = plan_large(image, mixer)
+    elif mixer.region_size is not None:
+        plan = _plan_of_size(image, mixer.region_size, mixer.channels)
+    else:
+        plan = plan_image(image, mixer)
+    return plan._replace(reached=plan.reached or mixer.clip)
 
 
 def _plan_of_size(

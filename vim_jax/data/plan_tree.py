@@ -4,24 +4,17 @@ The numbers are the same, of all that lies inside the image.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Int, Int32, Int64
+from jaxtyping import Int32, Int64, UInt8, UInt16
 
+from vim_jax import moments
 from vim_jax._types import Channels
-from vim_jax.data.plan_grids import (
-    Blocks,
-    block_lengths,
-    extended,
-    merged,
-    paired,
-    spread_energy,
-    step_energy,
-    sum_over_planes,
-)
-from vim_jax.moments import LEVELS_16_BIT, check_count, squared
+from vim_jax.data.compiled import compiled
+from vim_jax.data.plan_grids import block_lengths, grid_energies, squared
+from vim_jax.moments import LEVELS_16_BIT, check_count
 from vim_jax.quadtree import (
     EXPONENT_BITS,
     LATTICE,
@@ -31,277 +24,286 @@ from vim_jax.quadtree import (
     SMALLEST_EXPONENT,
 )
 
+_DOWN, _RIGHT = LATTICE
+_WORD = (1 << 32) - 1
+
 
 class Level(NamedTuple):
     """The blocks of one size, see `vim_jax.quadtree.Level`."""
 
-    key: Int32[np.ndarray, "*n rows cols"]
-    top: Int32[np.ndarray, "*n rows cols"]
-    gain: Int64[np.ndarray, "*n rows cols"]
-    spread: Int64[np.ndarray, "*n rows cols"]
-    blocks: Blocks
-
-
-class _Border(NamedTuple):
-    """Blocks of 2 x 2 pixels side by side; or one below the other, transposed.
-
-    Attributes:
-      pixels: of the image, `c h w`, or of n of them, `c n h w`.
-      pairs: squared differences across each border, all channels, `rows cols-1`.
-    """
-
-    pixels: np.ndarray
-    pairs: np.ndarray
+    key: Int32[np.ndarray, "rows cols"]
+    top: Int32[np.ndarray, "rows cols"]
+    gain: Int64[np.ndarray, "rows cols"]
+    spread: Int64[np.ndarray, "rows cols"]
+    mean: Int32[np.ndarray, "planes rows cols"]
+    deviations: Int64[np.ndarray, "rows cols"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Quadtree:
-    """An image, or n of one shape, in blocks of 2, 4, ... pixels.
+    """An image in blocks of 2, 4, ... pixels.
 
     Attributes:
-      pixels: integers `c h w`.
+      pixels: unsigned integers.
       bits: binary digits that they have below one grey level.
       copies: number of channels that one plane of means stands for.
-      inside: squared differences inside each block of 2 x 2 pixels, all channels.
-      borders: the others, along rows and along columns.
+      own: energy of the image.
+      pairs: energy of the pairs of pixels inside each block of 2 x 2 pixels, across its
+        right edge, and across its lower edge.
       levels: from blocks of 2 x 2 pixels up.
+      keys: of all levels, one after the other, like `tops` and `gains`.
+      tops: see `Level`.
+      gains: see `Level`.
     """
 
-    pixels: Int[np.ndarray, "c *n h w"]
+    pixels: UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]
     bits: int
     copies: int
-    inside: Int[np.ndarray, "*n rows cols"]
-    borders: tuple[_Border, _Border]
-    levels: Sequence[Level] = ()
-
-    def of(self, i: int) -> "Quadtree":
-        """Returns the quadtree of one of several images."""
-        return dataclasses.replace(
-            self,
-            pixels=self.pixels[:, i],
-            inside=self.inside[i],
-            borders=tuple(_Border(x[:, i], pairs[i]) for x, pairs in self.borders),
-            levels=[
-                Level(
-                    level.key[i],
-                    level.top[i],
-                    level.gain[i],
-                    level.spread[i],
-                    Blocks(level.blocks.mean[:, i], level.blocks.deviations[i]),
-                )
-                for level in self.levels
-            ],
-        )
-
-    @property
-    def unit(self) -> int:
-        """Binary digits between squared differences of pixels and energies."""
-        return 16 - 2 * self.bits
-
-    @property
-    def own(self) -> int:
-        """Energy of the image."""
-        pairs = self.inside, *(border.pairs for border in self.borders)
-        return sum(int(x.sum(dtype=np.int64)) for x in pairs) << self.unit
-
-    def steps(
-        self,
-        merged: Bool[np.ndarray, "rows cols"],
-        means: Int32[np.ndarray, "planes rows cols"],
-    ) -> int:
-        """Returns the energy of all pairs, pixels in regions replaced by their means.
-
-        Args:
-          merged: whether each block of 2 x 2 pixels lies in a region.
-          means: of that region, for each block.
-        """
-        rows, columns = self.borders
-        return (
-            (int(self.inside[~merged].sum(dtype=np.int64)) << self.unit)
-            + self._across(rows, merged, means)
-            + self._across(columns, merged.T, means.swapaxes(1, 2))
-        )
-
-    def _across(self, border: _Border, merged: np.ndarray, means: np.ndarray) -> int:
-        a, b = merged[:, :-1], merged[:, 1:]
-        energy = int(border.pairs[~(a | b)].sum(dtype=np.int64)) << self.unit
-        height = border.pixels.shape[1]
-
-        apart = (means[:, :, :-1] != means[:, :, 1:]).any(0)
-        i, j = np.nonzero(a & b & apart)
-        steps = squared((means[:, i, j] - means[:, i, j + 1]).astype(np.int64)).sum(0)
-        energy += self.copies * int((steps * np.minimum(2, height - 2 * i)).sum())
-
-        i, j = np.nonzero(a ^ b)
-        for y in (2 * i, 2 * i + 1):
-            there = y < height
-            at, beside, y = i[there], j[there], y[there]
-
-            def values(merged, column, x, at=at, y=y):
-                own = border.pixels[:, y, x].astype(np.int64) << (16 - self.bits)
-                return np.where(merged, means[:, at, column], own)
-
-            left = values(a[at, beside], beside, 2 * beside + 1)
-            right = values(b[at, beside], beside + 1, 2 * beside + 2)
-            energy += int(squared(left - right).sum())
-        return energy
+    own: int
+    pairs: Int64[np.ndarray, "3 rows cols"]
+    levels: Sequence[Level]
+    keys: Int32[np.ndarray, " blocks"]
+    tops: Int32[np.ndarray, " blocks"]
+    gains: Int64[np.ndarray, " blocks"]
 
 
-def quadtree(images: np.ndarray, largest: int, channels: Channels) -> Quadtree:
-    """Returns the scored quadtrees of images of one shape.
+def quadtree(image: np.ndarray, largest: int, channels: Channels) -> Quadtree:
+    """Returns the scored quadtree of an image.
 
     Args:
-      images: `n h w c`, uint8 or uint16.
+      image: `h w c`, uint8 or uint16.
       largest: no block larger than this many pixels is a region.
       channels: as in `shuffle`.
     """
-    _, h, w, c = images.shape
-    check_count(h * w * c)
+    h, w, c = image.shape
+    check_count(image.size)
     largest = min(largest, max(h, w) // 2)
     copies = c if channels == "mixed" else 1
-    pixels, bits = _integers(images)
-    right = sum_over_planes(lambda x: _squares(x[..., 1:] - x[..., :-1]), pixels)
-    down = sum_over_planes(lambda x: _squares(x[:, 1:] - x[:, :-1]), pixels)
-    inside = np.zeros((len(images), -(-h // 2), -(-w // 2)), right.dtype)
-    inside[..., : w // 2] += paired(right[..., 0::2], -2)
-    inside[:, : h // 2] += paired(down[:, 0::2], -1)
-    tree = Quadtree(
-        pixels,
-        bits,
-        copies,
-        inside,
-        (
-            _Border(pixels, paired(right[..., 1::2], -2)),
-            _Border(
-                pixels.swapaxes(-2, -1),
-                paired(down[:, 1::2], -1).swapaxes(-2, -1),
-            ),
-        ),
-    )
-    beside, below = tree.borders
-    energy = inside.astype(np.int64)
-    energy[..., :-1] += beside.pairs
-    energy[:, :-1] += below.pairs.swapaxes(-2, -1)
-    energy <<= tree.unit
-    blocks = _finest_blocks(tree)
-    spread = np.zeros_like(energy)
-    levels = []
+    pixels, bits = _integers(image)
+
+    shapes = []
     for level in range(1, max(1, (max(h, w) // 2).bit_length())):
-        rows, cols = blocks.deviations.shape[-2:]
+        shapes.append((-(-h >> level), -(-w >> level)))
+    total = sum(rows * cols for rows, cols in shapes)
+    keys, tops = (np.empty(total, np.int32) for _ in range(2))
+    gains, spreads = (np.empty(total, np.int64) for _ in range(2))
+
+    rows, cols = -(-h // 2), -(-w // 2)
+    pairs = np.zeros((3, rows, cols), np.int64)
+    mean = np.empty((c // copies, rows, cols), np.int32)
+    deviations = np.empty((rows, cols), np.int64)
+    _finest_blocks(pixels, bits, copies, pairs, mean, deviations)
+    energy, spread = pairs.sum(0), np.zeros_like(deviations)
+    levels, start = [], 0
+    for level, shape in enumerate(shapes, 1):
+        end = start + shape[0] * shape[1]
+        key, top, gain, more = (
+            x[start:end].reshape(shape) for x in (keys, tops, gains, spreads)
+        )
         heights, widths = (
             block_lengths(side, 1 << level, count + 1)
-            for side, count in ((h, rows), (w, cols))
+            for side, count in zip((h, w), shape, strict=True)
         )
         before = energy, spread
-        spread = spread_energy(blocks.deviations, heights, widths, copies)
-        mean = extended(blocks.mean, 1, 1)
-        energy = spread + step_energy(mean, heights, widths, copies)
-        gain = energy - before[0]
-        # A region of one pixel is none.
-        allowed = heights[:-1, None] * widths[None, :-1] > 1
-        allowed &= 1 << level <= largest
-        score = np.where(allowed, _scores(gain, level), -1)
-        levels.append(Level(score, score, gain, spread - before[1], blocks))
-        blocks = merged(blocks, heights, widths, copies)
-        energy, spread = (paired(paired(x, -2), -1) for x in (energy, spread))
-    return dataclasses.replace(tree, levels=tuple(_keyed(levels, largest))[::-1])
+        energy, spread = np.empty_like(gain), np.empty_like(gain)
+        grid_energies(deviations, mean, heights, widths, copies, spread, energy)
+        np.subtract(energy, before[0], out=gain)
+        np.subtract(spread, before[1], out=more)
+        _score(gain, heights, widths, level, 1 << level <= largest, key)
+        levels.append(Level(key, top, gain, more, mean, deviations))
+        mean, deviations, energy, spread = _merged(
+            mean, deviations, energy, spread, heights, widths, copies
+        )
+        start = end
+
+    scores = best = np.zeros((1, 1), np.int32)
+    scores = scores - 1
+    for number, level in reversed(list(enumerate(levels, 1))):
+        is_top = 1 << number <= largest < 2 << number
+        scores = _give_keys(level.key, level.top, scores, best, number, is_top)
+        best = level.top
+    own = int(pairs.sum())
+    return Quadtree(pixels, bits, copies, own, pairs, levels, keys, tops, gains)
 
 
-def _integers(images: np.ndarray) -> tuple[np.ndarray, int]:
-    """Returns planes of signed integers, and their digits below one grey level."""
-    planes = np.moveaxis(images, -1, 0)
-    if images.dtype == np.uint8:
-        return planes.astype(np.int16), 0
-    scaled = (planes.astype(np.float32) / 65535) * np.float32(LEVELS_16_BIT)
-    return np.round(scaled).astype(np.int64), 8
+def _integers(image: np.ndarray) -> tuple[np.ndarray, int]:
+    """Returns pixels, and their digits below one grey level."""
+    if image.dtype == np.uint8:
+        return image, 0
+    scaled = (image.astype(np.float32) / 65535) * np.float32(LEVELS_16_BIT)
+    return np.round(scaled).astype(np.uint16), 8
 
 
-def _squares(signed: np.ndarray) -> np.ndarray:
-    """Returns squares of pixels, or of their differences, without a sign.
+@no_type_check
+@compiled
+def _finest_blocks(pixels, bits, copies, pairs, mean, deviations):
+    """Fills in the energies and moments of blocks of 2 x 2 pixels.
 
-    Of 16 bits, these fit as many: pixels of 8 bits were no more.
+    Args:
+      pixels: see `Quadtree`.
+      bits: see `Quadtree`.
+      copies: see `Quadtree`.
+      pairs: see `Quadtree`, zeros at first.
+      mean: int32 `planes rows cols`.
+      deviations: int64 `rows cols`.
     """
-    wide = np.multiply(signed, signed)
-    return wide.view(np.uint16).astype(np.int32) if wide.itemsize == 2 else wide
+    h, w, channels = pixels.shape
+    unit = 16 - 2 * bits
+    for i in range(mean.shape[1]):
+        # Pixels stand in for those that they lack: they are no step away.
+        y = 2 * i
+        y1, y2 = min(y + 1, h - 1), min(y + 2, h - 1)
+        tall = y1 - y
+        for j in range(mean.shape[2]):
+            x = 2 * j
+            x1, x2 = min(x + 1, w - 1), min(x + 2, w - 1)
+            wide = x1 - x
+            # Blocks at the edge have 1 or 2 pixels, each of them 4 or 2 times.
+            times = 2 - tall - wide
+            inside, right, below, total, squares, deviation = 0, 0, 0, 0, 0, 0
+            for k in range(channels):
+                a, b = np.int64(pixels[y, x, k]), np.int64(pixels[y, x1, k])
+                c, d = np.int64(pixels[y1, x, k]), np.int64(pixels[y1, x1, k])
+                inside += (a - b) ** 2 + tall * (c - d) ** 2
+                inside += (a - c) ** 2 + wide * (b - d) ** 2
+                right += (b - pixels[y, x2, k]) ** 2
+                right += tall * (d - pixels[y1, x2, k]) ** 2
+                below += (c - pixels[y2, x, k]) ** 2
+                below += wide * (d - pixels[y2, x1, k]) ** 2
+                own, own_squares = a + b + c + d, a * a + b * b + c * c + d * d
+                # In quarters, all means are whole numbers.
+                if copies == 1:
+                    mean[k, i, j] = own << (14 - bits)
+                    deviation += 4 * own_squares - own * own >> times
+                total += own
+                squares += own_squares
+            if copies > 1:
+                mean[0, i, j] = (total << (14 - bits)) // copies
+                rest = copies * 4 * squares - total * total >> times
+                deviations[i, j] = (rest << unit) // (4 * copies)
+            else:
+                deviations[i, j] = deviation << unit >> 2
+            pairs[0, i, j] = inside << unit
+            pairs[1, i, j] = right << unit
+            pairs[2, i, j] = below << unit
 
 
-def repeated(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Repeats each of `... rows cols` 2 x 2 times, and cuts that to a shape.
-
-    A single one, as often as that takes.
-    """
-    if x.shape[-2:] == (1, 1):
-        return np.broadcast_to(x, (*x.shape[:-2], *shape[-2:]))
-    x = x.repeat(2, axis=-2)[..., : shape[-2], :]
-    return x.repeat(2, axis=-1)[..., : shape[-1]]
-
-
-def _finest_blocks(tree: Quadtree) -> Blocks:
-    """Returns the blocks of 2 x 2 pixels."""
-    c, _, h, w = tree.pixels.shape
-    totals = np.stack(
-        [paired(paired(x.astype(np.int32), -2), -1) for x in tree.pixels]
-    ).astype(np.int64 if tree.bits else np.int32)
-    squares = paired(paired(sum_over_planes(_squares, tree.pixels), -2), -1) * 4
-    # Blocks at the edge have 1 or 2 pixels: in quarters all means are whole numbers.
-    doubled = [3 - block_lengths(side, 2, -(-side // 2)) for side in (h, w)]
-    scale = (doubled[0][:, None] * doubled[1]).astype(totals.dtype)
-    if tree.copies > 1:
-        totals = totals.sum(0, dtype=np.int64, keepdims=True)
-        scaled = totals * scale
-        means = (scaled << (14 - tree.bits)) // c
-        rest = c * squares.astype(np.int64) - (totals * scaled)[0]
-        return Blocks(means.astype(np.int32), (rest << tree.unit) // (4 * c))
-    rest = squares - sum_over_planes(lambda x: x * x * scale, totals)
-    return Blocks(
-        (totals * scale << (14 - tree.bits)).astype(np.int32),
-        rest.astype(np.int64) << tree.unit >> 2,
-    )
-
-
-def pixel_blocks(tree: Quadtree, side: int) -> Blocks:
-    """Returns the first `side` x `side` pixels, or fewer, as blocks of one pixel."""
-    pixels = tree.pixels[..., :side, :side].astype(np.int64) << (16 - tree.bits)
-    mean = pixels.reshape(-1, tree.copies, *pixels.shape[1:]).sum(1) // tree.copies
-    deviations = squared(pixels - mean.repeat(tree.copies, axis=0)).sum(0)
-    return Blocks(mean.astype(np.int32), deviations)
+@no_type_check
+@compiled
+def _merged(mean, deviations, energy, spread, heights, widths, copies):
+    """Returns the moments of blocks of twice the size, and sums over their quarters."""
+    planes, rows, cols = mean.shape
+    half_rows, half_cols = (rows + 1) // 2, (cols + 1) // 2
+    larger = np.empty((planes, half_rows, half_cols), np.int32)
+    rest = np.zeros((3, half_rows, half_cols), np.int64)
+    for i in range(rows):
+        for j in range(cols):
+            rest[0, i >> 1, j >> 1] += deviations[i, j]
+            rest[1, i >> 1, j >> 1] += energy[i, j]
+            rest[2, i >> 1, j >> 1] += spread[i, j]
+    for i in range(half_rows):
+        upper_height, lower_height = heights[2 * i], heights[2 * i + 1]
+        height = upper_height + lower_height
+        down = 2 * i + (lower_height > 0)
+        share_down = (lower_height << 30) // height
+        weight_down = (upper_height * lower_height << 16) // height
+        for j in range(half_cols):
+            left_width, right_width = widths[2 * j], widths[2 * j + 1]
+            width = left_width + right_width
+            right = 2 * j + (right_width > 0)
+            share = (right_width << 30) // width
+            weight = (left_width * right_width << 16) // width
+            for p in range(planes):
+                a, b = mean[p, 2 * i, 2 * j], mean[p, 2 * i, right]
+                c, d = mean[p, down, 2 * j], mean[p, down, right]
+                upper, lower = _between(a, b, share), _between(c, d, share)
+                larger[p, i, j] = _between(upper, lower, share_down)
+                added = squared(np.int64(a) - b) * (weight * upper_height)
+                added += squared(np.int64(c) - d) * (weight * lower_height)
+                added += squared(upper - lower) * (weight_down * width)
+                rest[0, i, j] += copies * (added >> 16)
+    return larger, rest[0], rest[1], rest[2]
 
 
-def _scores(gain: np.ndarray, level: int) -> np.ndarray:
-    """Returns the logarithm of gain over squared area, int32, about; 0 for none."""
-    positive = np.maximum(gain, 1)
-    # Digits of a number: floats know them, but for a carry when they round up.
-    digits = np.frexp(positive.astype(np.float64))[1].astype(np.int64)
-    digits -= positive >> (digits - 1) == 0
-    zeros = 64 - digits
-    mantissa = (positive << zeros) >> (63 - MANTISSA_BITS) & (2**MANTISSA_BITS - 1)
+@no_type_check
+@compiled
+def _between(first, second, share):
+    """Returns a mean between two, by the share of the second in 2**30ths."""
+    return first + ((np.int64(second) - first) * share + (1 << 29) >> 30)
+
+
+@no_type_check
+@compiled
+def _score(gain, heights, widths, level, allowed, out):
+    """Fills in the scores of blocks; -1 for those that are never regions."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            # A region of one pixel is none.
+            if allowed and heights[i] * widths[j] > 1:
+                out[i, j] = score_of(gain[i, j], level)
+            else:
+                out[i, j] = -1
+
+
+@no_type_check
+@compiled
+def score_of(gain, level):
+    """Returns the logarithm of gain over squared area, about; 0 for none."""
+    if gain <= 0:
+        return 0
+    digits, rest = 1, gain
+    for n in (32, 16, 8, 4, 2, 1):
+        if rest >> n:
+            rest >>= n
+            digits += n
+    mantissa = (gain << (64 - digits)) >> (63 - MANTISSA_BITS)
+    mantissa &= (1 << MANTISSA_BITS) - 1
     exponent = digits - 1 - (4 * level + SMALLEST_EXPONENT)
     score = (exponent << MANTISSA_BITS) | mantissa
-    score = np.clip(score, 0, 2 ** (EXPONENT_BITS + MANTISSA_BITS) - 1)
-    return np.where(gain > 0, score, 0).astype(np.int32)
+    return min(max(score, 0), (1 << (EXPONENT_BITS + MANTISSA_BITS)) - 1)
 
 
-def _keyed(levels: Sequence[Level], largest: int) -> Iterator[Level]:
-    """Yields the levels with keys, the coarsest first, see `vim_jax.quadtree`."""
-    count = len(levels[0].key) if levels else 0
-    tops = np.zeros((count, 1, 1), np.int32)
-    scores = tops - 1
-    for number, level in reversed(list(enumerate(levels, 1))):
-        scores, tops = (repeated(x, level.key.shape) for x in (scores, tops))
-        scores = np.maximum(scores, level.key)
-        keys = _keys(scores, number)
-        if 1 << number <= largest < 2 << number:
-            keys, tops = np.zeros_like(keys), keys
-        yield level._replace(key=keys, top=tops)
+@no_type_check
+@compiled
+def _give_keys(key, top, scores_above, tops_above, level, is_top):
+    """Turns scores into keys and fills in tops, see `vim_jax.quadtree`.
+
+    Args:
+      key: int32 `rows cols`, the scores of the level.
+      top: int32 `rows cols`, to be filled.
+      scores_above: int32, of the blocks of twice the size, or a single one.
+      tops_above: int32, as many.
+      level: number of the level.
+      is_top: whether these are the largest blocks.
+
+    Returns:
+      The scores, of which none is below its parent's.
+    """
+    scores = np.empty_like(key)
+    single = scores_above.size == 1
+    size = (1 << LEVEL_BITS) - 1 - level
+    for i in range(key.shape[0]):
+        for j in range(key.shape[1]):
+            above = (0, 0) if single else (i >> 1, j >> 1)
+            score = max(scores_above[above], key[i, j])
+            place = ((i * _DOWN + j * _RIGHT) & _WORD) >> (32 - PLACE_BITS)
+            new = (((score << LEVEL_BITS) | size) << PLACE_BITS) | place
+            if score < 0:
+                new = 0
+            scores[i, j] = score
+            top[i, j] = new if is_top else tops_above[above]
+            key[i, j] = 0 if is_top else new
+    return scores
 
 
-def _keys(scores: np.ndarray, level: int) -> np.ndarray:
-    """Returns keys from scores: small blocks first, and equal ones told apart."""
-    down, right = (
-        np.arange(n, dtype=np.uint32) * np.uint32(step)
-        for n, step in zip(scores.shape[-2:], LATTICE, strict=True)
-    )
-    place = (down[:, None] + right >> (32 - PLACE_BITS)).astype(np.int32)
-    size = 2**LEVEL_BITS - 1 - level
-    keys = (((scores << LEVEL_BITS) | size) << PLACE_BITS) | place
-    return np.where(scores >= 0, keys, 0)
+def pixel_blocks(tree: Quadtree, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the moments of the first `side` x `side` pixels, or fewer, each a block.
+
+    int32 `planes rows cols` and int64 `rows cols`.
+    """
+    pixels = tree.pixels[:side, :side].astype(np.int64) << (16 - tree.bits)
+    pixels = np.moveaxis(pixels, -1, 0)
+    mean = pixels.reshape(-1, tree.copies, *pixels.shape[1:]).sum(1) // tree.copies
+    steps = pixels - mean.repeat(tree.copies, axis=0)
+    deviations = moments.squared(steps).sum(0)
+    return mean.astype(np.int32), deviations

@@ -1,0 +1,218 @@
+"""Plans cut from a quadtree at thresholds, on the host; see `vim_jax.cuts`."""
+
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+
+from vim_jax.cuts import GAIN_BITS, NO_REGION
+from vim_jax.data.compiled import compiled
+from vim_jax.data.plan_grids import squared
+from vim_jax.data.plan_tree import Quadtree
+from vim_jax.quadtree import KEY_BITS
+
+
+class Cut(NamedTuple):
+    """Thresholds, see `vim_jax.cuts.Cut`."""
+
+    top: int
+    other: int
+
+
+NO_CUT = Cut(NO_REGION, NO_REGION)
+
+
+class Curve(NamedTuple):
+    """What plans gain, about, for a fast search; see `vim_jax.cuts.Curve`."""
+
+    keys: np.ndarray
+    tops: np.ndarray
+    gains: np.ndarray
+    shift: int
+
+    def gain(self, cut: Cut) -> int:
+        """Returns the energy that the blocks of a cut add, about."""
+        return int(self.gains[self._under(cut.top) >= cut.other].sum()) << self.shift
+
+    def _under(self, top: int) -> np.ndarray:
+        """Returns keys under a threshold of the largest blocks."""
+        return np.where(self.tops >= top, np.int32(NO_REGION - 1), self.keys)
+
+    def search(self, gain: int, top: int | None) -> Cut:
+        """Returns the cut whose plan gains about `gain`.
+
+        Args:
+          gain: what is asked for.
+          top: threshold of the largest blocks; None to choose it too, as high as gives
+            all that was asked for.
+        """
+        if top is None:
+            keys = np.where(self.keys > 0, self.keys, self.tops)
+        else:
+            keys = self._under(top)
+        low, nearest = _search(keys, self.gains.copy(), self.shift, gain)
+        return Cut(low, low) if top is None else Cut(top, nearest)
+
+
+def curve(tree: Quadtree, whole: int) -> Curve:
+    """Returns the curve of a quadtree, of which `whole` is the energy as one region."""
+    shift = max(0, whole.bit_length() + 2 - GAIN_BITS)
+    gains = tree.gains + (1 << shift >> 1) >> shift
+    return Curve(tree.keys, tree.tops, gains, shift)
+
+
+@no_type_check
+@compiled
+def _search(keys, gains, shift, goal):
+    """Returns the lowest threshold found to gain enough, and that nearest to the goal.
+
+    Reorders keys and gains: those that are decided about are not looked at again.
+    """
+    low, high, nearest, distance = 1, NO_REGION, NO_REGION, abs(goal)
+    start, end, above = 0, keys.size, 0
+    for _ in range(KEY_BITS):
+        middle = (low + high) >> 1
+        first, added = start, 0  # Keys from the threshold up go to the front.
+        for k in range(start, end):
+            if keys[k] >= middle:
+                added += gains[k]
+                keys[first], keys[k] = keys[k], keys[first]
+                gains[first], gains[k] = gains[k], gains[first]
+                first += 1
+        found = above + (added << shift)
+        if abs(found - goal) < distance:
+            nearest, distance = middle, abs(found - goal)
+        if found >= goal:
+            low, end = middle, first
+        else:
+            high, start, above = middle, first, found
+    return low, nearest
+
+
+def total_gain(tree: Quadtree) -> int:
+    """Returns the energy that all blocks add: of the grid of the largest."""
+    return int(tree.gains[(tree.tops >= 1) | (tree.keys >= 1)].sum())
+
+
+def sizes_at(tree: Quadtree, cut: Cut) -> np.ndarray:
+    """Returns the int32 `h w` sizes of the plan for a cut."""
+    merges = np.zeros((1, 1), np.uint8)
+    for level in reversed(tree.levels):
+        merges = _count_merges(merges, level.key, level.top, *cut)
+    h, w, _ = tree.pixels.shape
+    size = np.empty((h, w), np.int32)
+    _fill_sizes(merges, size)
+    return size
+
+
+@no_type_check
+@compiled
+def _count_merges(above, key, top, top_cut, cut):
+    """Returns how many blocks that hold each block are (parts of) regions, and it."""
+    single = above.size == 1
+    count = np.empty(key.shape, np.uint8)
+    for i in range(key.shape[0]):
+        for j in range(key.shape[1]):
+            merged = top[i, j] >= top_cut or key[i, j] >= cut
+            count[i, j] = above[(0, 0) if single else (i >> 1, j >> 1)] + merged
+    return count
+
+
+@no_type_check
+@compiled
+def _fill_sizes(merges, size):
+    single = merges.size == 1
+    for y in range(size.shape[0]):
+        for x in range(size.shape[1]):
+            size[y, x] = 1 << merges[(0, 0) if single else (y >> 1, x >> 1)]
+
+
+def energy_at(tree: Quadtree, cut: Cut) -> int:
+    """Returns the expected energy of the plan for a cut."""
+    planes = tree.levels[0].mean.shape[0]
+    merged, means = np.zeros((1, 1), np.bool_), np.zeros((planes, 1, 1), np.int32)
+    energy = 0
+    for level in reversed(tree.levels):
+        merged, means, spread = _descend(
+            merged, means, level.key, level.top, level.mean, level.spread, *cut
+        )
+        energy += spread
+    steps = _steps(tree.pixels, tree.bits, tree.pairs, tree.copies, merged, means)
+    return int(energy + steps)
+
+
+@no_type_check
+@compiled
+def _descend(above, means_above, key, top, mean, spread, top_cut, cut):
+    """Returns which blocks lie in regions, the means of these, and what they spread.
+
+    Args:
+      above: the former of the blocks of twice the size, or of a single one.
+      means_above: the latter of them.
+      key: see `vim_jax.quadtree.Level`, as the following.
+      top: int32 `rows cols`.
+      mean: int32 `planes rows cols`.
+      spread: int64 `rows cols`.
+      top_cut: see `Cut`.
+      cut: see `Cut`.
+    """
+    single = above.size == 1
+    merged, means, total = np.empty(key.shape, np.bool_), mean.copy(), 0
+    for i in range(key.shape[0]):
+        for j in range(key.shape[1]):
+            y, x = (0, 0) if single else (i >> 1, j >> 1)
+            merged[i, j] = top[i, j] >= top_cut or key[i, j] >= cut
+            if merged[i, j]:
+                total += spread[i, j]
+            if above[y, x]:
+                for p in range(mean.shape[0]):
+                    means[p, i, j] = means_above[p, y, x]
+    return merged, means, total
+
+
+@no_type_check
+@compiled
+def _steps(pixels, bits, pairs, copies, merged, means):
+    """Returns the energy of all pairs, pixels in regions replaced by their means.
+
+    Args:
+      pixels: see `Quadtree`.
+      bits: see `Quadtree`.
+      pairs: see `Quadtree`.
+      copies: see `Quadtree`.
+      merged: whether each block of 2 x 2 pixels lies in a region.
+      means: int32 `planes rows cols`, of that region.
+    """
+    h, w, c = pixels.shape
+    rows, cols = merged.shape
+    planes = means.shape[0]
+    energy = 0
+    for i in range(rows):
+        for j in range(cols):
+            if not merged[i, j]:
+                energy += pairs[0, i, j]
+            for down in range(2):
+                y, x = i + down, j + 1 - down
+                if y == rows or x == cols:
+                    continue
+                if not merged[i, j] and not merged[y, x]:
+                    energy += pairs[1 + down, i, j]
+                elif merged[i, j] and merged[y, x]:
+                    lines = min(2, w - 2 * j if down else h - 2 * i)
+                    for p in range(planes):
+                        step = np.int64(means[p, i, j]) - means[p, y, x]
+                        energy += copies * lines * squared(step)
+                else:
+                    for line in range(min(2, w - 2 * j if down else h - 2 * i)):
+                        row = 2 * i + (1 if down else line)
+                        column = 2 * j + (line if down else 1)
+                        for k in range(c):
+                            p = 0 if copies > 1 else k
+                            here = np.int64(pixels[row, column, k]) << (16 - bits)
+                            there = np.int64(pixels[row + down, column + 1 - down, k])
+                            there <<= 16 - bits
+                            if merged[i, j]:
+                                here = np.int64(means[p, i, j])
+                            else:
+                                there = np.int64(means[p, y, x])
+                            energy += squared(here - there)
+    return energy
