@@ -249,7 +249,12 @@ def sub_blocks_table(results: Mapping[str, Any]) -> str:
         "neighbours joined": "neighbours",
         "largest part": "largest_part",
     }
-    heads = ("images", "block in region, pixels", *ways, "SSIM")
+    heads = (
+        "images",
+        "block in region, pixels",
+        *(f"{x}; chance" for x in ways),
+        "SSIM",
+    )
     cells = []
     for row in results["rows"]:
         low, high = (f"{row['ssim'][end]:.2f}" for end in ("low", "high"))

@@ -9,7 +9,7 @@ region of a photograph has four, which trade places in each channel on its own, 
 attack on images of noise, whose blocks fit anywhere: it must be at chance there. Chance
 is what the mixed images have before the attack.
 
-`cpu` takes half an hour on one core. Expect nine in ten blocks of photographs in place,
+`cpu` takes five minutes on one core. Expect nine in ten blocks of photographs in place,
 and fewer the smaller the blocks.
 """
 
