@@ -14,6 +14,7 @@ _LEARNT = {
     "plain with patch shuffle": ", plain with patch shuffle",
 }
 _MEMBERSHIP = "membership, "
+_OF_PICTURES = ("SSIM", "PSNR", "values put", "pixels in", "neighbouring", "largest")
 
 
 def pictures_table(results: Results) -> str:
@@ -21,7 +22,7 @@ def pictures_table(results: Results) -> str:
     found = [
         attack
         for attack in results["attacks"]
-        if attack["metric"].startswith(("SSIM", "PSNR", "values put", "pixels in"))
+        if attack["metric"].startswith(_OF_PICTURES)
     ]
     mixed = results["command"].partition("DIR ")[2].removesuffix(" --full")
     words = f"{results['images']} test images, mixed with `{mixed}`."
@@ -77,20 +78,11 @@ def membership_table(results: Results) -> str:
     cells = []
     for name, metric in places:
         form = ".2f" if "AUC" in metric else ".1%"
-        mixed = found[name, metric]
-        line = [name, metric, f"{mixed['chance']:{form}}"]
-        for suffix in _LEARNT.values():
-            attack = found.get((name + suffix, metric))
-            if attack is None:  # Plain images, where they served as a control only.
-                line.append(f"{mixed['control']['score']:{form}}")
-            else:
-                line.append(_marked(attack, form))
+        line = [name, metric, f"{found[name, metric]['chance']:{form}}"]
+        line += [_marked(found[name + x, metric], form) for x in _LEARNT.values()]
         cells.append(line)
     heads = ("attack", "metric", "chance", *_LEARNT)
-    words = _notes(results, "networks")
-    if (places[0][0] + _LEARNT["plain"], places[0][1]) not in found:
-        words.append("Of networks that learnt plain images, no interval was recorded.")
-    return "\n\n".join([*words, table(heads, cells)])
+    return "\n\n".join([*_notes(results, "networks"), table(heads, cells)])
 
 
 def _marked(attack: Mapping[str, Any], form: str) -> str:

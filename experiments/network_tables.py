@@ -30,6 +30,7 @@ def pictures_table(results: Results) -> str:
         joined = score_of(row, _SEAMS, "neighbouring")
         assert painted is not None
         assert seams is not None
+        assert joined is not None
         cells.append(
             (
                 row["setting"],
@@ -39,8 +40,8 @@ def pictures_table(results: Results) -> str:
                 conclusive(other),
                 conclusive(seams, ".1%"),
                 f"{seams['chance']:.1%}",
-                "not scored" if joined is None else conclusive(joined, ".1%"),
-                "" if joined is None else f"{joined['chance']:.1%}",
+                conclusive(joined, ".1%"),
+                f"{joined['chance']:.1%}",
                 control_of(seams, ".1%"),
             )
         )
