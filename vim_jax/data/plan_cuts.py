@@ -7,7 +7,7 @@ import numpy as np
 from vim_jax.cuts import GAIN_BITS, NO_REGION
 from vim_jax.data.compiled import compiled
 from vim_jax.data.plan_grids import squared
-from vim_jax.data.plan_tree import Quadtree
+from vim_jax.data.plan_tree import Quadtree, level_of
 from vim_jax.quadtree import KEY_BITS
 
 
@@ -93,80 +93,61 @@ def total_gain(tree: Quadtree) -> int:
     return int(tree.gains[(tree.tops >= 1) | (tree.keys >= 1)].sum())
 
 
-def sizes_at(tree: Quadtree, cut: Cut) -> np.ndarray:
-    """Returns the int32 `h w` sizes of the plan for a cut."""
-    merges = np.zeros((1, 1), np.uint8)
-    for level in reversed(tree.levels):
-        merges = _count_merges(merges, level.key, level.top, *cut)
+@no_type_check
+@compiled
+def sizes_at(tree, cut):
+    """Returns the int32 `h w` sizes of the plan for a cut of a quadtree."""
     h, w, _ = tree.pixels.shape
+    count = np.zeros((1, 1), np.uint8)
+    for number in range(tree.shapes.shape[0] - 1, -1, -1):
+        merged = _merges(tree, cut, number)
+        above, single = count, count.size == 1
+        count = np.empty(merged.shape, np.uint8)
+        for i in range(merged.shape[0]):
+            for j in range(merged.shape[1]):
+                more = above[(0, 0) if single else (i >> 1, j >> 1)]
+                count[i, j] = more + merged[i, j]
+    single = count.size == 1
     size = np.empty((h, w), np.int32)
-    _fill_sizes(merges, size)
+    for y in range(h):
+        for x in range(w):
+            size[y, x] = 1 << count[(0, 0) if single else (y >> 1, x >> 1)]
     return size
 
 
 @no_type_check
 @compiled
-def _count_merges(above, key, top, top_cut, cut):
-    """Returns how many blocks that hold each block are (parts of) regions, and it."""
-    single = above.size == 1
-    count = np.empty(key.shape, np.uint8)
-    for i in range(key.shape[0]):
-        for j in range(key.shape[1]):
-            merged = top[i, j] >= top_cut or key[i, j] >= cut
-            count[i, j] = above[(0, 0) if single else (i >> 1, j >> 1)] + merged
-    return count
+def _merges(tree, cut, number):
+    """Returns which blocks of a level are (parts of) regions, bool `rows cols`."""
+    key = level_of(tree.keys, tree.shapes, number)
+    top = level_of(tree.tops, tree.shapes, number)
+    return (top >= cut.top) | (key >= cut.other)
 
 
 @no_type_check
 @compiled
-def _fill_sizes(merges, size):
-    single = merges.size == 1
-    for y in range(size.shape[0]):
-        for x in range(size.shape[1]):
-            size[y, x] = 1 << merges[(0, 0) if single else (y >> 1, x >> 1)]
-
-
-def energy_at(tree: Quadtree, cut: Cut) -> int:
-    """Returns the expected energy of the plan for a cut."""
-    planes = tree.levels[0].mean.shape[0]
+def energy_at(tree, cut):
+    """Returns the expected energy of the plan for a cut of a quadtree, int64."""
+    planes = tree.means.shape[0]
     merged, means = np.zeros((1, 1), np.bool_), np.zeros((planes, 1, 1), np.int32)
     energy = 0
-    for level in reversed(tree.levels):
-        merged, means, spread = _descend(
-            merged, means, level.key, level.top, level.mean, level.spread, *cut
-        )
-        energy += spread
+    for number in range(tree.shapes.shape[0] - 1, -1, -1):
+        above, means_above, single = merged, means, merged.size == 1
+        merged = _merges(tree, cut, number)
+        spread = level_of(tree.spreads, tree.shapes, number)
+        means = np.empty((planes, *merged.shape), np.int32)
+        for p in range(planes):
+            means[p] = level_of(tree.means[p], tree.shapes, number)
+        for i in range(merged.shape[0]):
+            for j in range(merged.shape[1]):
+                if merged[i, j]:
+                    energy += spread[i, j]
+                y, x = (0, 0) if single else (i >> 1, j >> 1)
+                if above[y, x]:
+                    for p in range(planes):
+                        means[p, i, j] = means_above[p, y, x]
     steps = _steps(tree.pixels, tree.bits, tree.pairs, tree.copies, merged, means)
-    return int(energy + steps)
-
-
-@no_type_check
-@compiled
-def _descend(above, means_above, key, top, mean, spread, top_cut, cut):
-    """Returns which blocks lie in regions, the means of these, and what they spread.
-
-    Args:
-      above: the former of the blocks of twice the size, or of a single one.
-      means_above: the latter of them.
-      key: see `vim_jax.quadtree.Level`, as the following.
-      top: int32 `rows cols`.
-      mean: int32 `planes rows cols`.
-      spread: int64 `rows cols`.
-      top_cut: see `Cut`.
-      cut: see `Cut`.
-    """
-    single = above.size == 1
-    merged, means, total = np.empty(key.shape, np.bool_), mean.copy(), 0
-    for i in range(key.shape[0]):
-        for j in range(key.shape[1]):
-            y, x = (0, 0) if single else (i >> 1, j >> 1)
-            merged[i, j] = top[i, j] >= top_cut or key[i, j] >= cut
-            if merged[i, j]:
-                total += spread[i, j]
-            if above[y, x]:
-                for p in range(mean.shape[0]):
-                    means[p, i, j] = means_above[p, y, x]
-    return merged, means, total
+    return energy + steps
 
 
 @no_type_check

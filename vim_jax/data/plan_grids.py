@@ -10,15 +10,20 @@ from vim_jax.grids import FACTOR_BITS, MOST, UNITS
 _LOW = (1 << FACTOR_BITS) - 1
 
 
-def block_lengths(extent: int, step: int, count: int) -> np.ndarray:
+@no_type_check
+@compiled
+def lengths(extent, size, count):
     """Returns how much of each block lies inside the image, int64 `count`.
 
     Args:
-      extent: size of the image along the axis.
-      step: size of the blocks.
+      extent: of the image along the axis, in pixels.
+      size: of the blocks, in pixels.
       count: number of blocks.
     """
-    return np.minimum(np.maximum(extent - np.arange(count) * step, 0), step)
+    found = np.empty(count, np.int64)
+    for k in range(count):
+        found[k] = min(max(extent - k * size, 0), size)
+    return found
 
 
 @no_type_check
@@ -113,13 +118,12 @@ def uniform_energies(mean, deviations, height, width, unit, copies):
     means = np.empty((planes, MOST + 1, MOST + 1), np.int64)
     rest = np.empty((MOST, MOST), np.int64)
     spread, energy = np.empty_like(rest), np.empty_like(rest)
-    heights = np.empty(MOST + 1, np.int64)
-    widths = np.empty(MOST + 1, np.int64)
     for side in range(1, UNITS + 1):
         size = min(side * unit, max(height, width))
-        for k in range(MOST + 1):
-            heights[k] = min(max(height - k * size, 0), size)
-            widths[k] = min(max(width - k * size, 0), size)
+        heights, widths = (
+            lengths(height, size, MOST + 1),
+            lengths(width, size, MOST + 1),
+        )
         for i in range(MOST + 1):
             top, bottom = min(side * i, UNITS), min(side * (i + 1), UNITS)
             for j in range(MOST + 1):

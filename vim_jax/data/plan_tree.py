@@ -3,17 +3,14 @@
 The numbers are the same, of all that lies inside the image.
 """
 
-import dataclasses
-from collections.abc import Sequence
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Int32, Int64, UInt8, UInt16
 
 from vim_jax import moments
 from vim_jax._types import Channels
 from vim_jax.data.compiled import compiled
-from vim_jax.data.plan_grids import block_lengths, grid_energies, squared
+from vim_jax.data.plan_grids import grid_energies, lengths, squared
 from vim_jax.moments import LEVELS_16_BIT, check_count
 from vim_jax.quadtree import (
     EXPONENT_BITS,
@@ -28,43 +25,38 @@ _DOWN, _RIGHT = LATTICE
 _WORD = (1 << 32) - 1
 
 
-class Level(NamedTuple):
-    """The blocks of one size, see `vim_jax.quadtree.Level`."""
+class Quadtree(NamedTuple):
+    """An image in blocks of 2, 4, ... pixels, see `vim_jax.quadtree.Level`.
 
-    key: Int32[np.ndarray, "rows cols"]
-    top: Int32[np.ndarray, "rows cols"]
-    gain: Int64[np.ndarray, "rows cols"]
-    spread: Int64[np.ndarray, "rows cols"]
-    mean: Int32[np.ndarray, "planes rows cols"]
-    deviations: Int64[np.ndarray, "rows cols"]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Quadtree:
-    """An image in blocks of 2, 4, ... pixels.
+    What blocks have is in arrays of all levels, one after the other, from blocks of
+    2 x 2 pixels up.
 
     Attributes:
-      pixels: unsigned integers.
+      pixels: uint8 or uint16 `h w c`.
       bits: binary digits that they have below one grey level.
       copies: number of channels that one plane of means stands for.
-      own: energy of the image.
       pairs: energy of the pairs of pixels inside each block of 2 x 2 pixels, across its
-        right edge, and across its lower edge.
-      levels: from blocks of 2 x 2 pixels up.
-      keys: of all levels, one after the other, like `tops` and `gains`.
-      tops: see `Level`.
-      gains: see `Level`.
+        right edge, and across its lower edge, int64 `3 rows cols`.
+      shapes: rows and columns of each level, int64 `levels 2`.
+      keys: int32 `blocks`.
+      tops: int32 `blocks`.
+      gains: int64 `blocks`.
+      spreads: int64 `blocks`.
+      means: int32 `planes blocks`.
+      deviations: int64 `blocks`.
     """
 
-    pixels: UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]
+    pixels: np.ndarray
     bits: int
     copies: int
-    own: int
-    pairs: Int64[np.ndarray, "3 rows cols"]
-    levels: Sequence[Level]
-    keys: Int32[np.ndarray, " blocks"]
-    tops: Int32[np.ndarray, " blocks"]
-    gains: Int64[np.ndarray, " blocks"]
+    pairs: np.ndarray
+    shapes: np.ndarray
+    keys: np.ndarray
+    tops: np.ndarray
+    gains: np.ndarray
+    spreads: np.ndarray
+    means: np.ndarray
+    deviations: np.ndarray
 
 
 def quadtree(image: np.ndarray, largest: int, channels: Channels) -> Quadtree:
@@ -77,53 +69,108 @@ def quadtree(image: np.ndarray, largest: int, channels: Channels) -> Quadtree:
     """
     h, w, c = image.shape
     check_count(image.size)
-    largest = min(largest, max(h, w) // 2)
     copies = c if channels == "mixed" else 1
-    pixels, bits = _integers(image)
-
-    shapes = []
-    for level in range(1, max(1, (max(h, w) // 2).bit_length())):
-        shapes.append((-(-h >> level), -(-w >> level)))
+    levels = max(0, (max(h, w) // 2).bit_length() - 1)
+    shapes = [(-(-h >> level), -(-w >> level)) for level in range(1, levels + 1)]
     total = sum(rows * cols for rows, cols in shapes)
-    keys, tops = (np.empty(total, np.int32) for _ in range(2))
-    gains, spreads = (np.empty(total, np.int64) for _ in range(2))
+    tree = Quadtree(
+        *_integers(image),
+        copies,
+        np.zeros((3, -(-h // 2), -(-w // 2)), np.int64),
+        np.array(shapes, np.int64).reshape(-1, 2),
+        np.empty(total, np.int32),
+        np.empty(total, np.int32),
+        np.empty(total, np.int64),
+        np.empty(total, np.int64),
+        np.empty((c // copies, total), np.int32),
+        np.empty(total, np.int64),
+    )
+    _grow(tree, min(largest, max(h, w) // 2))
+    return tree
 
-    rows, cols = -(-h // 2), -(-w // 2)
-    pairs = np.zeros((3, rows, cols), np.int64)
-    mean = np.empty((c // copies, rows, cols), np.int32)
+
+@no_type_check
+@compiled
+def level_of(x, shapes, number):
+    """Returns what an array has of one level, `... rows cols`.
+
+    Args:
+      x: `... blocks`, of one or two dimensions.
+      shapes: see `Quadtree`.
+      number: of the level, from 0.
+    """
+    start = 0
+    for n in range(number):
+        start += shapes[n, 0] * shapes[n, 1]
+    rows, cols = shapes[number, 0], shapes[number, 1]
+    return x[start : start + rows * cols].reshape(rows, cols)
+
+
+@no_type_check
+@compiled
+def _grow(tree, largest):
+    """Fills in a quadtree, but for its pixels.
+
+    Args:
+      tree: the quadtree.
+      largest: see `quadtree`, half of the image or less.
+    """
+    h, w, _ = tree.pixels.shape
+    planes = tree.means.shape[0]
+    _, rows, cols = tree.pairs.shape
+    mean = np.empty((planes, rows, cols), np.int32)
     deviations = np.empty((rows, cols), np.int64)
-    _finest_blocks(pixels, bits, copies, pairs, mean, deviations)
-    energy, spread = pairs.sum(0), np.zeros_like(deviations)
-    levels, start = [], 0
-    for level, shape in enumerate(shapes, 1):
-        end = start + shape[0] * shape[1]
-        key, top, gain, more = (
-            x[start:end].reshape(shape) for x in (keys, tops, gains, spreads)
+    _finest_blocks(tree.pixels, tree.bits, tree.copies, tree.pairs, mean, deviations)
+    energy_before = tree.pairs[0] + tree.pairs[1] + tree.pairs[2]
+    spread_before = np.zeros_like(deviations)
+    for number in range(tree.shapes.shape[0]):
+        rows, cols = tree.shapes[number]
+        size = 2 << number
+        heights, widths = lengths(h, size, rows + 1), lengths(w, size, cols + 1)
+        energy, spread = np.empty_like(deviations), np.empty_like(deviations)
+        grid_energies(deviations, mean, heights, widths, tree.copies, spread, energy)
+        level_of(tree.gains, tree.shapes, number)[:] = energy - energy_before
+        level_of(tree.spreads, tree.shapes, number)[:] = spread - spread_before
+        level_of(tree.deviations, tree.shapes, number)[:] = deviations
+        for p in range(planes):
+            level_of(tree.means[p], tree.shapes, number)[:] = mean[p]
+        mean, deviations, energy_before, spread_before = _merged(
+            mean, deviations, energy, spread, heights, widths, tree.copies
         )
-        heights, widths = (
-            block_lengths(side, 1 << level, count + 1)
-            for side, count in zip((h, w), shape, strict=True)
-        )
-        before = energy, spread
-        energy, spread = np.empty_like(gain), np.empty_like(gain)
-        grid_energies(deviations, mean, heights, widths, copies, spread, energy)
-        np.subtract(energy, before[0], out=gain)
-        np.subtract(spread, before[1], out=more)
-        _score(gain, heights, widths, level, 1 << level <= largest, key)
-        levels.append(Level(key, top, gain, more, mean, deviations))
-        mean, deviations, energy, spread = _merged(
-            mean, deviations, energy, spread, heights, widths, copies
-        )
-        start = end
 
-    scores = best = np.zeros((1, 1), np.int32)
-    scores = scores - 1
-    for number, level in reversed(list(enumerate(levels, 1))):
-        is_top = 1 << number <= largest < 2 << number
-        scores = _give_keys(level.key, level.top, scores, best, number, is_top)
-        best = level.top
-    own = int(pairs.sum())
-    return Quadtree(pixels, bits, copies, own, pairs, levels, keys, tops, gains)
+    scores_above, tops_above = np.full((1, 1), -1), np.zeros((1, 1), np.int32)
+    for number in range(tree.shapes.shape[0] - 1, -1, -1):
+        rows, cols = tree.shapes[number]
+        size = 2 << number
+        heights, widths = lengths(h, size, rows + 1), lengths(w, size, cols + 1)
+        gain = level_of(tree.gains, tree.shapes, number)
+        key = level_of(tree.keys, tree.shapes, number)
+        top = level_of(tree.tops, tree.shapes, number)
+        scores = np.full((rows, cols), -1)
+        is_top = size <= largest < 2 * size
+        single = scores_above.size == 1
+        for i in range(rows):
+            for j in range(cols):
+                # A region of one pixel is none.
+                if size <= largest and heights[i] * widths[j] > 1:
+                    scores[i, j] = score_of(gain[i, j], number + 1)
+                above = (0, 0) if single else (i >> 1, j >> 1)
+                scores[i, j] = max(scores[i, j], scores_above[above])
+                new = _key(scores[i, j], number + 1, i, j)
+                top[i, j] = new if is_top else tops_above[above]
+                key[i, j] = 0 if is_top else new
+        scores_above, tops_above = scores, top
+
+
+@no_type_check
+@compiled
+def _key(score, level, i, j):
+    """Returns a key: small blocks first, and equal ones told apart by their places."""
+    if score < 0:
+        return 0
+    size = (1 << LEVEL_BITS) - 1 - level
+    place = ((i * _DOWN + j * _RIGHT) & _WORD) >> (32 - PLACE_BITS)
+    return (((score << LEVEL_BITS) | size) << PLACE_BITS) | place
 
 
 def _integers(image: np.ndarray) -> tuple[np.ndarray, int]:
@@ -234,19 +281,6 @@ def _between(first, second, share):
 
 @no_type_check
 @compiled
-def _score(gain, heights, widths, level, allowed, out):
-    """Fills in the scores of blocks; -1 for those that are never regions."""
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            # A region of one pixel is none.
-            if allowed and heights[i] * widths[j] > 1:
-                out[i, j] = score_of(gain[i, j], level)
-            else:
-                out[i, j] = -1
-
-
-@no_type_check
-@compiled
 def score_of(gain, level):
     """Returns the logarithm of gain over squared area, about; 0 for none."""
     if gain <= 0:
@@ -263,43 +297,19 @@ def score_of(gain, level):
     return min(max(score, 0), (1 << (EXPONENT_BITS + MANTISSA_BITS)) - 1)
 
 
-@no_type_check
-@compiled
-def _give_keys(key, top, scores_above, tops_above, level, is_top):
-    """Turns scores into keys and fills in tops, see `vim_jax.quadtree`.
+def blocks_of(tree: Quadtree, level: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the moments of blocks of `2**level` pixels, from 2 up.
 
-    Args:
-      key: int32 `rows cols`, the scores of the level.
-      top: int32 `rows cols`, to be filled.
-      scores_above: int32, of the blocks of twice the size, or a single one.
-      tops_above: int32, as many.
-      level: number of the level.
-      is_top: whether these are the largest blocks.
-
-    Returns:
-      The scores, of which none is below its parent's.
+    int32 `planes rows cols` and int64 `rows cols`.
     """
-    scores = np.empty_like(key)
-    single = scores_above.size == 1
-    size = (1 << LEVEL_BITS) - 1 - level
-    for i in range(key.shape[0]):
-        for j in range(key.shape[1]):
-            above = (0, 0) if single else (i >> 1, j >> 1)
-            score = max(scores_above[above], key[i, j])
-            place = ((i * _DOWN + j * _RIGHT) & _WORD) >> (32 - PLACE_BITS)
-            new = (((score << LEVEL_BITS) | size) << PLACE_BITS) | place
-            if score < 0:
-                new = 0
-            scores[i, j] = score
-            top[i, j] = new if is_top else tops_above[above]
-            key[i, j] = 0 if is_top else new
-    return scores
+    mean = [level_of(plane, tree.shapes, level - 1) for plane in tree.means]
+    return np.stack(mean), level_of(tree.deviations, tree.shapes, level - 1)
 
 
 def pixel_blocks(tree: Quadtree, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the moments of the first `side` x `side` pixels, or fewer, each a block.
 
-    int32 `planes rows cols` and int64 `rows cols`.
+    As `blocks_of`.
     """
     pixels = tree.pixels[:side, :side].astype(np.int64) << (16 - tree.bits)
     pixels = np.moveaxis(pixels, -1, 0)

@@ -18,7 +18,7 @@ from vim_jax.data.plan_cuts import (
     total_gain,
 )
 from vim_jax.data.plan_grids import uniform_energies
-from vim_jax.data.plan_tree import Quadtree, pixel_blocks, quadtree
+from vim_jax.data.plan_tree import Quadtree, blocks_of, pixel_blocks, quadtree
 from vim_jax.grids import UNITS
 from vim_jax.mixer import VisualMixer
 from vim_jax.moments import ENERGY_UNIT
@@ -63,7 +63,7 @@ def plan_image(image: np.ndarray, mixer: VisualMixer) -> Plan:
     entire = max(h, w)
     largest = min(entire, mixer.max_region or entire)
     tree = quadtree(image, largest, mixer.channels)
-    own = tree.own
+    own = int(tree.pairs.sum())
     # The largest power of two that is no more than a quarter of the image.
     quarter = max(entire >> 2, 1).bit_length() - 1
     grids = _uniform_grids(tree, max(quarter - UNIT_STEPS, 0))
@@ -81,7 +81,7 @@ def plan_image(image: np.ndarray, mixer: VisualMixer) -> Plan:
         target = own + ((whole - own) * goal >> GOAL_BITS)
 
     best = _nearer(target, untouched, coarsest)
-    best = _fit_quadtree(tree, whole, target, best)
+    best = _fit_quadtree(tree, own, whole, target, best)
     if coarse:
         misses = [abs(x.energy - target) for x in coarse]
         last = len(misses) - 1 - misses[::-1].index(min(misses))
@@ -113,10 +113,7 @@ def plan_image(image: np.ndarray, mixer: VisualMixer) -> Plan:
 def _uniform_grids(tree: Quadtree, step: int) -> list[_Fit]:
     """Returns grids of 1, 2, ... 32 units of `2**step` pixels, the last one region."""
     h, w, _ = tree.pixels.shape
-    if step:
-        mean, deviations = tree.levels[step - 1].mean, tree.levels[step - 1].deviations
-    else:
-        mean, deviations = pixel_blocks(tree, UNITS)
+    mean, deviations = blocks_of(tree, step) if step else pixel_blocks(tree, UNITS)
     energies = uniform_energies(
         mean[:, :UNITS, :UNITS],
         deviations[:UNITS, :UNITS],
@@ -134,16 +131,18 @@ def _nearer(target: int, a: _Fit, b: _Fit) -> _Fit:
     return b if abs(b.energy - target) < abs(a.energy - target) else a
 
 
-def _fit_quadtree(tree: Quadtree, whole: int, target: int, best: _Fit) -> _Fit:
+def _fit_quadtree(
+    tree: Quadtree, own: int, whole: int, target: int, best: _Fit
+) -> _Fit:
     """Returns the quadtree plan nearest to the target, or `best` if that is nearer."""
-    if not tree.levels:
+    if not len(tree.shapes):
         return best
     gains = curve(tree, whole)
-    last = _Fit(NO_CUT, 0, tree.own)
+    last = _Fit(NO_CUT, 0, own)
     for turn in range(ROUNDS):
-        error = last.energy - tree.own - gains.gain(last.cut)
-        gain = target - tree.own - error
+        error = last.energy - own - gains.gain(last.cut)
+        gain = target - own - error
         cut = gains.search(gain, None if turn == 0 else last.cut.top)
-        last = _Fit(cut, 0, energy_at(tree, cut))
+        last = _Fit(cut, 0, int(energy_at(tree, cut)))
         best = _nearer(target, best, last)
     return best
