@@ -28,7 +28,7 @@ def test_second_run_does_nothing_twice(tmp_path, monkeypatch):
     src = photographs(tmp_path / "src")
     run(src, tmp_path / "dst")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "dst").rglob("*.png")}
-    monkeypatch.setattr("vim_jax.data.job.mix_examples", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("vim_jax.data.job.mix_example", lambda *_, **__: 1 / 0)
     report = run(src, tmp_path / "dst")
     assert (report.found, report.mixed, report.failures) == (4, 0, {})
     assert len(list(report.records)) == report.published == 4

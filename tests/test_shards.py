@@ -96,7 +96,7 @@ def test_shard_that_is_done_does_nothing_twice(tmp_path, monkeypatch):
     src = photographs(tmp_path / "src", 4)
     run(src, tmp_path / "dst", "1/2")
     before = tree(tmp_path / "dst")
-    monkeypatch.setattr("vim_jax.data.job.mix_examples", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("vim_jax.data.job.mix_example", lambda *_, **__: 1 / 0)
     report = run(src, tmp_path / "dst", "1/2")
     assert (report.found, report.mixed) == (2, 0)
     assert len(list(report.records)) == 2

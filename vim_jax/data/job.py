@@ -10,7 +10,7 @@ from vim_jax.data import manifest
 from vim_jax.data.errors import DataError, Failures
 from vim_jax.data.example import Example, LazySource
 from vim_jax.data.image_folder import collisions, output_name
-from vim_jax.data.mixing import Mixed, mix_examples
+from vim_jax.data.mixing import Mixed, mix_example
 from vim_jax.data.parallel import MemoryShare
 from vim_jax.data.shards import Shard
 from vim_jax.keys import SecretKey
@@ -122,33 +122,22 @@ class Job:
         except MemoryError:
             return _too_large(self.source.ids[index])
 
-    def mix_batch(self, batch: Sequence[Example]) -> list[Result]:
-        """Mixes images of one dtype and one number of channels.
-
-        What goes wrong with one is its result.
-        """
+    def mix(self, example: Example) -> Result:
+        """Mixes an image; what goes wrong with it is its result."""
         try:
-            with self._memory.of(sum(example.image.size for example in batch)):
-                mixed = mix_examples(
-                    batch,
-                    [self._names[example.id] for example in batch],
+            with self._memory.of(example.image.size):
+                return mix_example(
+                    example,
+                    self._names[example.id],
                     self._mixer,
                     self.key,
                     keep_key=self._keep_key,
                     label_names=self.source.label_names,
                 )
-        except (MemoryError, ValueError) as error:
-            if len(batch) > 1:
-                return [self.mix_batch([example])[0] for example in batch]
-            if isinstance(error, ValueError):
-                return [DataError(f"{batch[0].id}: {error}")]
-            return [_too_large(batch[0].id)]
-        return [
-            DataError(f"{example.id}: {result}")
-            if isinstance(result, ValueError)
-            else result
-            for example, result in zip(batch, mixed, strict=True)
-        ]
+        except MemoryError:
+            return _too_large(example.id)
+        except ValueError as error:
+            return DataError(f"{example.id}: {error}")
 
 
 def _too_large(id: str) -> DataError:

@@ -70,70 +70,62 @@ def mix_pixels(
     return np.asarray(mixed), plan
 
 
-def mix_examples(
-    examples: Sequence[Example],
-    published_ids: Sequence[str],
+def mix_example(
+    example: Example,
+    published_id: str,
     mixer: VisualMixer,
     key: SecretKey,
     *,
     keep_key: bool,
     label_names: Sequence[str] | None = None,
-) -> list[Mixed | TargetError]:
-    """Mixes images; what becomes of one does not depend on the others.
+) -> Mixed:
+    """Mixes an image for publication.
 
     Args:
-      examples: the images, of any mode that `decode` returns, but of equal dtype and
-        number of channels.
-      published_ids: their names in the published set.
+      example: the image, of any mode that `decode` returns.
+      published_id: its name in the published set.
       mixer: the settings.
       key: the secret key.
-      keep_key: whether the records hold, sealed, what restoring takes.
+      keep_key: whether the record holds, sealed, what restoring takes.
       label_names: the names of the source's classes.
 
-    Returns:
-      The mixed images; a TargetError where the target is out of an image's reach.
+    Raises:
+      TargetError: if the target is out of this image's reach.
     """
-    images = [_with_channels(example.image) for example in examples]
-    plans = [_plan(image, mixer) for image in images]
-    nonces = [key.nonce(example.id, example.image) for example in examples]
-    mixed = [
-        shuffle_image(
-            image,
-            plan.size,
-            key.stream(nonce),
-            channels=mixer.channels,
-            scramble_regions=mixer.scramble_regions,
+    image = _with_channels(example.image)
+    plan = _plan(image, mixer)
+    if not (plan.reached or mixer.clip):
+        raise TargetError(
+            out_of_reach(mixer.level, mixer.target_vfe, mixer.max_region, plan.reach)
         )
-        for image, plan, nonce in zip(images, plans, nonces, strict=True)
-    ]
-    results: list[Mixed | TargetError] = []
-    for i, example in enumerate(examples):
-        if not plans[i].reached:
-            results.append(_target_error(mixer, plans[i]))
-            continue
-        record = _record(images[i], mixed[i], plans[i], mixer)
-        record = {"id": published_ids[i], "shape": list(example.image.shape), **record}
-        if label_names is not None and example.label is not None:
-            record["label"] = label_names[example.label]
-        if keep_key:
-            sealed = Sealed(
-                id=example.id,
-                suffix=example.suffix,
-                mode=example.mode,
-                nonce=nonces[i],
-                size=plans[i].size,
-            )
-            record["sealed"] = seal(key, published_ids[i], sealed)
-        results.append(
-            Mixed(
-                published_id=published_ids[i],
-                image=mixed[i].reshape(example.image.shape),
-                label=example.label,
-                record=record,
-                note=example.note,
-            )
+    nonce = key.nonce(example.id, example.image)
+    mixed = shuffle_image(
+        image,
+        plan.size,
+        key.stream(nonce),
+        channels=mixer.channels,
+        scramble_regions=mixer.scramble_regions,
+    )
+    record = _record(image, mixed, plan, mixer)
+    record = {"id": published_id, "shape": list(example.image.shape), **record}
+    if label_names is not None and example.label is not None:
+        record["label"] = label_names[example.label]
+    if keep_key:
+        sealed = Sealed(
+            id=example.id,
+            suffix=example.suffix,
+            mode=example.mode,
+            nonce=nonce,
+            size=plan.size,
         )
-    return results
+        record["sealed"] = seal(key, published_id, sealed)
+    return Mixed(
+        published_id=published_id,
+        image=mixed.reshape(example.image.shape),
+        label=example.label,
+        record=record,
+        note=example.note,
+    )
 
 
 def _with_channels(image: np.ndarray) -> np.ndarray:
@@ -142,12 +134,10 @@ def _with_channels(image: np.ndarray) -> np.ndarray:
 
 def _plan(image: np.ndarray, mixer: VisualMixer) -> Plan:
     if is_large(image, mixer.scramble_regions):
-        plan = plan_large(image, mixer)
-    elif mixer.region_size is not None:
-        plan = _plan_of_size(image, mixer.region_size, mixer.channels)
-    else:
-        plan = plan_image(image, mixer)
-    return plan._replace(reached=plan.reached or mixer.clip)
+        return plan_large(image, mixer)
+    if mixer.region_size is not None:
+        return _plan_of_size(image, mixer.region_size, mixer.channels)
+    return plan_image(image, mixer)
 
 
 def _plan_of_size(
@@ -158,12 +148,6 @@ def _plan_of_size(
     size = np.full(image.shape[:2], side, np.int32)
     expected = expected_vfe(image, size, channels=channels)
     return Plan(size, expected, True, ())
-
-
-def _target_error(mixer: VisualMixer, plan: Plan) -> TargetError:
-    return TargetError(
-        out_of_reach(mixer.level, mixer.target_vfe, mixer.max_region, plan.reach)
-    )
 
 
 def _record(

@@ -18,15 +18,15 @@ from vim_jax.data.parallel import memory, threads
 _R = TypeVar("_R")
 _Finish = Callable[[str, Mixed], _R]
 
-# What a worker does at a time: enough images to be mixed together, and few enough that
-# others need not wait for them.
+# What a worker does at a time: enough images to be worth handing over, and few enough
+# that others need not wait for them.
 _PIXELS = 1 << 21
 _FIRST, _MOST = 8, 512  # Images, before their size is known, and ever.
 _AHEAD = 3  # Parts that are under way, for each worker.
 
-# Processes take seconds to start. So they take over when, after so many seconds,
-# threads would take so many more.
-_TRIAL, _WORTH = 3.0, 15.0
+# Processes take seconds to start, and are faster where images are small or cores many.
+# So they take over when, after so many seconds, threads would take so many more.
+_TRIAL, _WORTH = 2.0, 8.0
 
 
 class Done(NamedTuple):
@@ -58,8 +58,8 @@ def mixed_in_order(
 ) -> Generator[_R | DataError, None, None]:
     """Yields what becomes of each image, in the order of the indices.
 
-    Each worker reads some images, mixes them together, and finishes them, while others
-    do so with the next ones.
+    Each worker reads some images, mixes and finishes them, while others do so with the
+    next ones.
 
     Args:
       job: the job.
@@ -121,43 +121,24 @@ def _processes(job: Job, finish: _Finish[Any], workers: int) -> Iterator[_Submit
 
 def mix_some(job: Job, finish: _Finish[Any], indices: Sequence[int]) -> Done:
     """Reads, mixes and finishes the first images, as many as are enough for a while."""
-    loaded: list[Example | DataError | None] = []
+    results: list[Any] = []
     pixels = heaviest = 0
     for index in indices:
         example = job.load(index)
-        loaded.append(example)
         if isinstance(example, Example):
             pixels += example.image.shape[0] * example.image.shape[1]
             heaviest = max(heaviest, example.image.nbytes)
+        results.append(_done(job, finish, index, example))
+        del example
         if pixels >= _PIXELS:
             break
-    del example
-    results: list[Any] = list(loaded)
-    for places in _alike(loaded):
-        batch = [x for i in places if isinstance(x := loaded[i], Example)]
-        mixed = job.mix_batch(batch)
-        # Originals are not needed any more, and each mixed image only until it is done.
-        del batch
-        for i in places:
-            loaded[i] = results[i] = None
-        for i in reversed(places):
-            results[i] = _finished(job, finish, indices[i], mixed.pop())
     return Done(results, pixels, heaviest)
 
 
-def _alike(loaded: Sequence[Example | DataError | None]) -> list[list[int]]:
-    """Returns the places of images of one dtype and one number of channels."""
-    places = collections.defaultdict(list)
-    for i, example in enumerate(loaded):
-        if isinstance(example, Example):
-            image = example.image
-            places[image.dtype, image.shape[2:]].append(i)
-    return list(places.values())
-
-
-def _finished(
-    job: Job, finish: _Finish[_R], index: int, mixed: Mixed | DataError
+def _done(
+    job: Job, finish: _Finish[_R], index: int, example: Example | DataError
 ) -> _R | DataError:
+    mixed = example if isinstance(example, DataError) else job.mix(example)
     if isinstance(mixed, DataError):
         return mixed
     try:
