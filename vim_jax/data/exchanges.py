@@ -13,6 +13,7 @@ from vim_jax.data.compiled import compiled
 from vim_jax.rounds import NEAR_LEVELS, ROUNDS
 
 _BITS = 8
+_COINS, _OTHERS = 0b1010, 0b1100  # Along which axis each byte decides, 1 for columns.
 _BYTES = 1 << 16  # Of cells at a time; they and their coins fit a cache.
 _SIDE_BY_SIDE = 64  # Rectangles at a time,
 _FEW = 1 << 11  # or more if they have fewer cells than this.
@@ -60,18 +61,11 @@ def exchange_rectangles(
         some = first[start : start + most]
         n = some.size
         axis = 1 if inverse else 0
-        for p in range(planes):
-            for m in range(members):
-                _gather(cells[p, m], some, stride, height, width, axis, x[p, m])
-            for b in range(c.shape[1]):
-                _gather(coins[p, b], some, stride, height, width, b & 1, c[p, b])
-            for b in range(o.shape[1]):
-                _gather(odds[p, b], some, stride, height, width, b >> 1, o[p, b])
-            for b in range(f.shape[1]):
-                _gather(far[p, b], some, stride, height, width, b >> 1, f[p, b])
-        for p in range(turns.shape[0]):
-            for b in range(turns.shape[1]):
-                _gather(turns[p, b], some, stride, height, width, 0, t[p, b])
+        _gather(cells, some, stride, height, width, -axis, x)
+        _gather(coins, some, stride, height, width, _COINS, c)
+        _gather(odds, some, stride, height, width, _OTHERS, o)
+        _gather(far, some, stride, height, width, _OTHERS, f)
+        _gather(turns, some, stride, height, width, 0, t)
 
         for step in range(2 * rounds):
             r = (2 * rounds - 1 - step if inverse else step) // 2
@@ -90,47 +84,52 @@ def exchange_rectangles(
                 _exchange_lines(x[p], length, run, r, axis, c[p], o[p], f[p], inverse)
             if turning and inverse:
                 _turn(x, t[:, r], area * n, inverse)
-        for p in range(planes):
-            for m in range(members):
-                _scatter(x[p, m], some, stride, height, width, axis, cells[p, m])
+        _scatter(x, some, stride, height, width, axis, cells)
 
 
 @no_type_check
 @compiled
-def _gather(plane, first, stride, height, width, axis, out):
-    """Reads rectangles of a plane, one pixel of each after the other.
+def _gather(planes, first, stride, height, width, axes, out):
+    """Reads rectangles, one pixel of each after the other.
 
     Args:
-      plane: `pixels`.
+      planes: `planes bytes pixels`.
       first: see above.
       stride: see above.
       height: see above.
       width: see above.
-      axis: 0 to have the pixels of a row follow each other last, 1 those of a column.
-      out: to be filled.
+      axes: bits, one for each byte of a pixel: 0 to have the pixels of a column follow
+        each other first, 1 those of a row.
+      out: `planes bytes cells`, to be filled; it may have fewer bytes.
     """
-    length, lines, along, across = _lines(stride, height, width, axis)
-    k = 0
-    for i in range(length):
-        for j in range(lines):
-            place = i * along + j * across
-            for number in range(first.size):
-                out[k + number] = plane[first[number] + place]
-            k += first.size
+    for p in range(out.shape[0]):
+        for b in range(out.shape[1]):
+            plane, filled = planes[p, b], out[p, b]
+            length, lines, along, across = _lines(stride, height, width, axes >> b & 1)
+            k = 0
+            for i in range(length):
+                for j in range(lines):
+                    place = i * along + j * across
+                    for number in range(first.size):
+                        filled[k + number] = plane[first[number] + place]
+                    k += first.size
 
 
 @no_type_check
 @compiled
-def _scatter(x, first, stride, height, width, axis, plane):
+def _scatter(x, first, stride, height, width, axis, planes):
     """Writes rectangles back to where they were, see `_gather`."""
     length, lines, along, across = _lines(stride, height, width, axis)
-    k = 0
-    for i in range(length):
-        for j in range(lines):
-            place = i * along + j * across
-            for number in range(first.size):
-                plane[first[number] + place] = x[k + number]
-            k += first.size
+    for p in range(planes.shape[0]):
+        for b in range(planes.shape[1]):
+            plane, read = planes[p, b], x[p, b]
+            k = 0
+            for i in range(length):
+                for j in range(lines):
+                    place = i * along + j * across
+                    for number in range(first.size):
+                        plane[first[number] + place] = read[k + number]
+                    k += first.size
 
 
 @no_type_check

@@ -7,7 +7,7 @@ import numpy as np
 from vim_jax.cuts import GAIN_BITS, NO_REGION
 from vim_jax.data.compiled import compiled
 from vim_jax.data.plan_grids import squared
-from vim_jax.data.plan_tree import Quadtree, level_of
+from vim_jax.data.plan_tree import Quadtree, parent_of, start_of
 from vim_jax.quadtree import KEY_BITS
 
 
@@ -98,30 +98,22 @@ def total_gain(tree: Quadtree) -> int:
 def sizes_at(tree, cut):
     """Returns the int32 `h w` sizes of the plan for a cut of a quadtree."""
     h, w, _ = tree.pixels.shape
-    count = np.zeros((1, 1), np.uint8)
+    count = np.empty(tree.keys.size, np.uint8)  # Of blocks that are regions, above too.
     for number in range(tree.shapes.shape[0] - 1, -1, -1):
-        merged = _merges(tree, cut, number)
-        above, single = count, count.size == 1
-        count = np.empty(merged.shape, np.uint8)
-        for i in range(merged.shape[0]):
-            for j in range(merged.shape[1]):
-                more = above[(0, 0) if single else (i >> 1, j >> 1)]
-                count[i, j] = more + merged[i, j]
-    single = count.size == 1
-    size = np.empty((h, w), np.int32)
-    for y in range(h):
-        for x in range(w):
-            size[y, x] = 1 << count[(0, 0) if single else (y >> 1, x >> 1)]
+        k = start_of(tree.shapes, number)
+        for i in range(tree.shapes[number, 0]):
+            for j in range(tree.shapes[number, 1]):
+                above = parent_of(tree.shapes, number, i, j)
+                count[k] = tree.tops[k] >= cut.top or tree.keys[k] >= cut.other
+                if above >= 0:
+                    count[k] += count[above]
+                k += 1
+    size = np.ones((h, w), np.int32)
+    if count.size:
+        for y in range(h):
+            for x in range(w):
+                size[y, x] = 1 << count[(y >> 1) * tree.shapes[0, 1] + (x >> 1)]
     return size
-
-
-@no_type_check
-@compiled
-def _merges(tree, cut, number):
-    """Returns which blocks of a level are (parts of) regions, bool `rows cols`."""
-    key = level_of(tree.keys, tree.shapes, number)
-    top = level_of(tree.tops, tree.shapes, number)
-    return (top >= cut.top) | (key >= cut.other)
 
 
 @no_type_check
@@ -129,43 +121,41 @@ def _merges(tree, cut, number):
 def energy_at(tree, cut):
     """Returns the expected energy of the plan for a cut of a quadtree, int64."""
     planes = tree.means.shape[0]
-    merged, means = np.zeros((1, 1), np.bool_), np.zeros((planes, 1, 1), np.int32)
+    merged = np.empty(tree.keys.size, np.bool_)
+    means = np.empty((planes, tree.keys.size), np.int32)
     energy = 0
     for number in range(tree.shapes.shape[0] - 1, -1, -1):
-        above, means_above, single = merged, means, merged.size == 1
-        merged = _merges(tree, cut, number)
-        spread = level_of(tree.spreads, tree.shapes, number)
-        means = np.empty((planes, *merged.shape), np.int32)
-        for p in range(planes):
-            means[p] = level_of(tree.means[p], tree.shapes, number)
-        for i in range(merged.shape[0]):
-            for j in range(merged.shape[1]):
-                if merged[i, j]:
-                    energy += spread[i, j]
-                y, x = (0, 0) if single else (i >> 1, j >> 1)
-                if above[y, x]:
-                    for p in range(planes):
-                        means[p, i, j] = means_above[p, y, x]
-    steps = _steps(tree.pixels, tree.bits, tree.pairs, tree.copies, merged, means)
-    return energy + steps
+        k = start_of(tree.shapes, number)
+        for i in range(tree.shapes[number, 0]):
+            for j in range(tree.shapes[number, 1]):
+                merged[k] = tree.tops[k] >= cut.top or tree.keys[k] >= cut.other
+                if merged[k]:
+                    energy += tree.spreads[k]
+                above = parent_of(tree.shapes, number, i, j)
+                inherits = above >= 0 and merged[above]
+                for p in range(planes):
+                    means[p, k] = means[p, above] if inherits else tree.means[p, k]
+                k += 1
+    rows, cols = tree.shapes[0, 0], tree.shapes[0, 1]
+    merged = merged[: rows * cols].reshape(rows, cols)
+    return energy + _steps(tree, merged, means)
 
 
 @no_type_check
 @compiled
-def _steps(pixels, bits, pairs, copies, merged, means):
+def _steps(tree, merged, means):
     """Returns the energy of all pairs, pixels in regions replaced by their means.
 
     Args:
-      pixels: see `Quadtree`.
-      bits: see `Quadtree`.
-      pairs: see `Quadtree`.
-      copies: see `Quadtree`.
-      merged: whether each block of 2 x 2 pixels lies in a region.
-      means: int32 `planes rows cols`, of that region.
+      tree: the quadtree.
+      merged: whether each block of 2 x 2 pixels lies in a region, bool `rows cols`.
+      means: of that region, int32 `planes blocks`.
     """
+    pixels, pairs, copies = tree.pixels, tree.pairs, tree.copies
     h, w, c = pixels.shape
     rows, cols = merged.shape
     planes = means.shape[0]
+    unit = 16 - tree.bits
     energy = 0
     for i in range(rows):
         for j in range(cols):
@@ -175,12 +165,13 @@ def _steps(pixels, bits, pairs, copies, merged, means):
                 y, x = i + down, j + 1 - down
                 if y == rows or x == cols:
                     continue
+                here, there = i * cols + j, y * cols + x
                 if not merged[i, j] and not merged[y, x]:
                     energy += pairs[1 + down, i, j]
                 elif merged[i, j] and merged[y, x]:
                     lines = min(2, w - 2 * j if down else h - 2 * i)
                     for p in range(planes):
-                        step = np.int64(means[p, i, j]) - means[p, y, x]
+                        step = np.int64(means[p, here]) - means[p, there]
                         energy += copies * lines * squared(step)
                 else:
                     for line in range(min(2, w - 2 * j if down else h - 2 * i)):
@@ -188,12 +179,12 @@ def _steps(pixels, bits, pairs, copies, merged, means):
                         column = 2 * j + (line if down else 1)
                         for k in range(c):
                             p = 0 if copies > 1 else k
-                            here = np.int64(pixels[row, column, k]) << (16 - bits)
-                            there = np.int64(pixels[row + down, column + 1 - down, k])
-                            there <<= 16 - bits
+                            a = np.int64(pixels[row, column, k]) << unit
+                            b = np.int64(pixels[row + down, column + 1 - down, k])
+                            b <<= unit
                             if merged[i, j]:
-                                here = np.int64(means[p, i, j])
+                                a = np.int64(means[p, here])
                             else:
-                                there = np.int64(means[p, y, x])
-                            energy += squared(here - there)
+                                b = np.int64(means[p, there])
+                            energy += squared(a - b)
     return energy

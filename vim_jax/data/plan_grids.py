@@ -117,7 +117,8 @@ def uniform_energies(mean, deviations, height, width, unit, copies):
     energies = np.empty(UNITS, np.int64)
     means = np.empty((planes, MOST + 1, MOST + 1), np.int64)
     rest = np.empty((MOST, MOST), np.int64)
-    spread, energy = np.empty_like(rest), np.empty_like(rest)
+    spread = np.empty((MOST, MOST), np.int64)
+    energy = np.empty((MOST, MOST), np.int64)
     for side in range(1, UNITS + 1):
         size = min(side * unit, max(height, width))
         heights, widths = (
@@ -140,7 +141,11 @@ def uniform_energies(mean, deviations, height, width, unit, copies):
                     elif i < MOST and j < MOST:
                         rest[i, j] = max(total - copies * squares, 0)
         grid_energies(rest, means, heights, widths, copies, spread, energy)
-        energies[side - 1] = energy.sum()
+        total = 0
+        for i in range(MOST):
+            for j in range(MOST):
+                total += energy[i, j]
+        energies[side - 1] = total
     return energies
 
 

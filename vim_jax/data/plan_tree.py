@@ -91,19 +91,12 @@ def quadtree(image: np.ndarray, largest: int, channels: Channels) -> Quadtree:
 
 @no_type_check
 @compiled
-def level_of(x, shapes, number):
-    """Returns what an array has of one level, `... rows cols`.
-
-    Args:
-      x: `... blocks`, of one or two dimensions.
-      shapes: see `Quadtree`.
-      number: of the level, from 0.
-    """
+def start_of(shapes, number):
+    """Returns how many blocks come before those of a level, the first of which is 0."""
     start = 0
     for n in range(number):
         start += shapes[n, 0] * shapes[n, 1]
-    rows, cols = shapes[number, 0], shapes[number, 1]
-    return x[start : start + rows * cols].reshape(rows, cols)
+    return start
 
 
 @no_type_check
@@ -121,45 +114,62 @@ def _grow(tree, largest):
     mean = np.empty((planes, rows, cols), np.int32)
     deviations = np.empty((rows, cols), np.int64)
     _finest_blocks(tree.pixels, tree.bits, tree.copies, tree.pairs, mean, deviations)
-    energy_before = tree.pairs[0] + tree.pairs[1] + tree.pairs[2]
-    spread_before = np.zeros_like(deviations)
+    energy_before = np.empty((rows, cols), np.int64)
+    spread_before = np.zeros((rows, cols), np.int64)
+    for i in range(rows):
+        for j in range(cols):
+            inside, right, below = tree.pairs[:, i, j]
+            energy_before[i, j] = inside + right + below
     for number in range(tree.shapes.shape[0]):
-        rows, cols = tree.shapes[number]
+        rows, cols = tree.shapes[number, 0], tree.shapes[number, 1]
         size = 2 << number
         heights, widths = lengths(h, size, rows + 1), lengths(w, size, cols + 1)
-        energy, spread = np.empty_like(deviations), np.empty_like(deviations)
+        energy = np.empty((rows, cols), np.int64)
+        spread = np.empty((rows, cols), np.int64)
         grid_energies(deviations, mean, heights, widths, tree.copies, spread, energy)
-        level_of(tree.gains, tree.shapes, number)[:] = energy - energy_before
-        level_of(tree.spreads, tree.shapes, number)[:] = spread - spread_before
-        level_of(tree.deviations, tree.shapes, number)[:] = deviations
-        for p in range(planes):
-            level_of(tree.means[p], tree.shapes, number)[:] = mean[p]
+        k = start_of(tree.shapes, number)
+        for i in range(rows):
+            for j in range(cols):
+                tree.gains[k] = energy[i, j] - energy_before[i, j]
+                tree.spreads[k] = spread[i, j] - spread_before[i, j]
+                tree.deviations[k] = deviations[i, j]
+                for p in range(planes):
+                    tree.means[p, k] = mean[p, i, j]
+                k += 1
         mean, deviations, energy_before, spread_before = _merged(
             mean, deviations, energy, spread, heights, widths, tree.copies
         )
 
-    scores_above, tops_above = np.full((1, 1), -1), np.zeros((1, 1), np.int32)
+    scores = np.empty(tree.keys.size, np.int32)
     for number in range(tree.shapes.shape[0] - 1, -1, -1):
-        rows, cols = tree.shapes[number]
+        rows, cols = tree.shapes[number, 0], tree.shapes[number, 1]
         size = 2 << number
         heights, widths = lengths(h, size, rows + 1), lengths(w, size, cols + 1)
-        gain = level_of(tree.gains, tree.shapes, number)
-        key = level_of(tree.keys, tree.shapes, number)
-        top = level_of(tree.tops, tree.shapes, number)
-        scores = np.full((rows, cols), -1)
-        is_top = size <= largest < 2 * size
-        single = scores_above.size == 1
+        k = start_of(tree.shapes, number)
         for i in range(rows):
             for j in range(cols):
+                score = -1
                 # A region of one pixel is none.
                 if size <= largest and heights[i] * widths[j] > 1:
-                    scores[i, j] = score_of(gain[i, j], number + 1)
-                above = (0, 0) if single else (i >> 1, j >> 1)
-                scores[i, j] = max(scores[i, j], scores_above[above])
-                new = _key(scores[i, j], number + 1, i, j)
-                top[i, j] = new if is_top else tops_above[above]
-                key[i, j] = 0 if is_top else new
-        scores_above, tops_above = scores, top
+                    score = score_of(tree.gains[k], number + 1)
+                top = 0
+                above = parent_of(tree.shapes, number, i, j)
+                if above >= 0:
+                    score, top = max(score, scores[above]), tree.tops[above]
+                key = _key(score, number + 1, i, j)
+                if size <= largest < 2 * size:
+                    key, top = 0, key
+                scores[k], tree.keys[k], tree.tops[k] = score, key, top
+                k += 1
+
+
+@no_type_check
+@compiled
+def parent_of(shapes, number, i, j):
+    """Returns the number of the block that holds one of a level, -1 if none does."""
+    if number + 1 == shapes.shape[0]:
+        return -1
+    return start_of(shapes, number + 1) + (i >> 1) * shapes[number + 1, 1] + (j >> 1)
 
 
 @no_type_check
@@ -302,8 +312,11 @@ def blocks_of(tree: Quadtree, level: int) -> tuple[np.ndarray, np.ndarray]:
 
     int32 `planes rows cols` and int64 `rows cols`.
     """
-    mean = [level_of(plane, tree.shapes, level - 1) for plane in tree.means]
-    return np.stack(mean), level_of(tree.deviations, tree.shapes, level - 1)
+    rows, cols = tree.shapes[level - 1]
+    start = start_of(tree.shapes, level - 1)
+    here = slice(start, start + rows * cols)
+    mean = tree.means[:, here].reshape(-1, rows, cols)
+    return mean, tree.deviations[here].reshape(rows, cols)
 
 
 def pixel_blocks(tree: Quadtree, side: int) -> tuple[np.ndarray, np.ndarray]:
