@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 
 
 # Has processes take over after the first few images.
-SOON = {"_TRIAL": -1, "_WORTH": -1, "_FIRST": 2, "_MOST": 2}
+SOON = {"_TRIAL": -1, "_WORTH": -1, "_CROWDED": 1000.0, "_FIRST": 2, "_MOST": 2}
 
 
 @pytest.fixture

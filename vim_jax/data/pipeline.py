@@ -24,9 +24,11 @@ _PIXELS = 1 << 21
 _FIRST, _MOST = 8, 512  # Images, before their size is known, and ever.
 _AHEAD = 3  # Parts that are under way, for each worker.
 
-# Processes take seconds to start, and are faster where images are small or cores many.
-# So they take over when, after so many seconds, threads would take so many more.
-_TRIAL, _WORTH = 2.0, 8.0
+# Threads hold Python's lock for some 2 ms an image, so they are in each other's way if
+# images take little more: small ones, or on many cores. Processes are not, but take
+# seconds to start. So they take over when, after `_TRIAL` seconds, images take less than
+# `_CROWDED` each, and all that are left would take more than `_WORTH`.
+_TRIAL, _CROWDED, _WORTH = 2.0, 0.006, 8.0
 
 
 class Done(NamedTuple):
@@ -99,7 +101,8 @@ def mixed_in_order(
                 start = time.monotonic()  # By now, modules are loaded.
             elif in_processes and workers > 1:
                 spent = time.monotonic() - start
-                if spent > _TRIAL and len(todo) * spent / finished > _WORTH:
+                pace = spent / finished
+                if spent > _TRIAL and pace < _CROWDED and len(todo) * pace > _WORTH:
                     in_processes = False
                     submit = stack.enter_context(_processes(job, finish, workers))
             finished += count
