@@ -153,8 +153,8 @@ def _publishing() -> list[str]:
     lines += [
         "",
         f"On a machine's first run, compiling takes {seconds:.0f} s, whatever the "
-        "sizes of the images. Where these are small, or cores are many, a process a core "
-        "takes over after some seconds; at level 0.6, these peak at "
+        "sizes of the images. Where these are small, or cores are many, a process a "
+        "core takes over after some seconds; at level 0.6, these peak at "
         f"{start['peak_mib']:,.0f} MiB together, of "
         f"{start['photographs']:,} photographs, and {end['peak_mib']:,.0f} MiB of "
         f"{end['photographs']:,} ({growth:+.0%}). One photograph of "

@@ -113,7 +113,7 @@ def test_too_many_values_are_refused_in_one_sentence():
         plan_image(huge, VisualMixer(level=0.5))
 
 
-def test_publishing_compiles_nothing(tmp_path):
+def test_publishing_has_jax_compile_nothing(tmp_path):
     compiled = []
 
     def listen(event, *_, **__):

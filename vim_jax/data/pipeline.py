@@ -26,8 +26,8 @@ _AHEAD = 3  # Parts that are under way, for each worker.
 
 # Threads hold Python's lock for some 2 ms an image, so they are in each other's way if
 # images take little more: small ones, or on many cores. Processes are not, but take
-# seconds to start. So they take over when, after `_TRIAL` seconds, images take less than
-# `_CROWDED` each, and all that are left would take more than `_WORTH`.
+# seconds to start. So they take over when, after `_TRIAL` seconds, images take less
+# than `_CROWDED` each, and all that are left would take more than `_WORTH`.
 _TRIAL, _CROWDED, _WORTH = 2.0, 0.006, 8.0
 
 

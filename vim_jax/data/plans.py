@@ -1,8 +1,8 @@
 """Plans of images of any shapes on the host: those of `vim_jax.plan_regions`.
 
-Files come in any shape, and JAX compiles for seconds for each; this has nothing to
-compile. All decisions compare integers, so that both come to equal plans. What the
-numbers stand for is said in `vim_jax.planning` and the modules that it is made of.
+Files come in any shape, for each of which JAX would compile for seconds; this is
+compiled once. All decisions compare integers, so that both come to equal plans. What
+the numbers stand for is said in `vim_jax.planning` and the modules that it is made of.
 """
 
 from typing import NamedTuple

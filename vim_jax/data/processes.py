@@ -1,9 +1,10 @@
 """Processes that work on a job.
 
-Python's lock lets one thread of a process compute at a time, but for long steps; so
-processes are what scales with cores. They get their images' numbers through a pipe, and
-give back results through another: they never write to a disk, so whatever becomes of
-the process that started them, nothing else can be in its output.
+Python's lock lets one thread of a process compute at a time, but for long steps: where
+images are small, steps are short, and processes are what scales with cores. They get
+their images' numbers through a pipe, and give back results through another: they never
+write to a disk, so whatever becomes of the process that started them, nothing else can
+be in its output.
 """
 
 import concurrent.futures
