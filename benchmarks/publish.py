@@ -82,8 +82,9 @@ def run(preset: str) -> dict[str, list[dict[str, Any]]]:
     settings = PRESETS[preset]
     with tempfile.TemporaryDirectory() as scratch:
         root = pathlib.Path(scratch)
+        compiling = _compiling(root, settings)
         return {
-            "compiling": _compiling(root, settings),
+            "compiling": compiling,
             "speed": _speed(root, settings),
             "memory": _memory(root, settings["memory"], settings["large"]),
             "curve": _curve(root, settings["curve"]),
@@ -91,14 +92,16 @@ def run(preset: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def _compiling(root: pathlib.Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Also has everything compiled for what follows."""
-    src, seconds = root / "few", []
+    """Has everything compiled for what follows, and says how long that takes."""
+    src = root / "few"
     photographs(src, 2, settings["short"], settings["long"])
     for mixer in MIXERS.values():
         _seconds(src, root / "dst", mixer)
     new = {"NUMBA_CACHE_DIR": os.fspath(root / "compiled")}
-    for run in ("first", "second"):
-        seconds.append(_peak(src, root / run, environment=new)["seconds"])
+    seconds = [
+        _apart(src, root / name, environment=new)["seconds"]
+        for name in ("first", "second")
+    ]
     return [{"first_run_s": seconds[0], "second_run_s": seconds[1]}]
 
 
@@ -138,39 +141,40 @@ def _memory(
     for count in many["counts"]:
         src, out = root / f"many{count}", root / f"out{count}"
         photographs(src, count, many["short"], many["long"])
-        peak = _peak(src, out, processes_soon=True)
+        peak = _apart(src, out, processes_soon=True)
         rows.append({"photographs": count, **peak})
         shutil.rmtree(out)
     width, height = large
     photographs(root / "large", 1, (height, height), (width, width))
-    peak = _peak(root / "large", root / "outlarge")
+    peak = _apart(root / "large", root / "outlarge")
     return [*rows, {"photographs": 1, "size": f"{width}x{height}", **peak}]
 
 
-def _peak(
+def _apart(
     src: pathlib.Path,
     dst: pathlib.Path,
     *,
     processes_soon: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
-    """Returns the peak memory of processes of their own that publish a folder.
+    """Publishes a folder in processes of their own.
 
-    It is the sum of their peaks, which may come one after the other.
+    Returns their number, the seconds it took and the sum of their peaks of memory in
+    MiB, which may come one after the other.
 
     Args:
       src: the folder.
       dst: a new folder.
-      processes_soon: whether processes take over in any case, as they do where it
-        takes longer.
+      processes_soon: whether processes take over in any case, as they do where images
+        are small and many.
       environment: variables to be set there.
     """
     program = (
         "import sys\n"
         "from benchmarks.publish import MIXERS, publish_folder\n"
         "from vim_jax.data import pipeline\n"
-        f"if {processes_soon}: pipeline._TRIAL = pipeline._WORTH = 0\n"
-        f"if {processes_soon}: pipeline._CROWDED = 1\n"
+        f"if {processes_soon}:\n"
+        "  pipeline._TRIAL, pipeline._CROWDED, pipeline._WORTH = 0, 1, 0\n"
         "publish_folder(*sys.argv[1:], MIXERS['level 0.6'])"
     )
     command = [sys.executable, "-c", program, os.fspath(src), os.fspath(dst)]

@@ -152,9 +152,10 @@ def _publishing() -> list[str]:
     seconds = compiling["first_run_s"] - compiling["second_run_s"]
     lines += [
         "",
-        f"On a machine's first run, compiling takes {seconds:.0f} s, whatever the "
-        "sizes of the images. Where these are small, or cores are many, a process a "
-        "core takes over after some seconds; at level 0.6, these peak at "
+        f"A machine's first run takes {seconds:.0f} s longer, to compile, whatever the "
+        "sizes of the images; the result is kept in the user's cache folder, or where "
+        "`NUMBA_CACHE_DIR` says. Where images are small, or cores are many, a process "
+        "a core takes over after some seconds; at level 0.6, these peak at "
         f"{start['peak_mib']:,.0f} MiB together, of "
         f"{start['photographs']:,} photographs, and {end['peak_mib']:,.0f} MiB of "
         f"{end['photographs']:,} ({growth:+.0%}). One photograph of "

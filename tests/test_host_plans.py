@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vim_jax import SecretKey, VisualMixer
-from vim_jax.data import folder, plan_tree
-from vim_jax.data.mixing import as_grey_levels
+from vim_jax.data import folder, plan_cuts, plan_grids, plan_tree
+from vim_jax.data.measures import as_grey_levels
 from vim_jax.data.plans import plan_image
 from vim_jax.data.publish import publish
 from vim_jax.planning import goal_words, plan_padded
@@ -36,10 +36,10 @@ def image_of(kind, shape, dtype, seed=0):
     return np.ascontiguousarray(image)
 
 
-def check(image, mixer):
+def check(image, mixer, side=SIDE):
     """The plan of the host, and what JAX makes of the padded image."""
     h, w, c = image.shape
-    padded = np.full((SIDE, SIDE, c), 0.3, as_grey_levels(image).dtype)
+    padded = np.full((side, side, c), 0.3, as_grey_levels(image).dtype)
     padded[:h, :w] = as_grey_levels(image)
     expected, reach = plan_padded(
         padded,
@@ -84,6 +84,30 @@ def test_levels(dtype, c, channels, max_region, kind, height, width, level, seed
     check(image, mixer)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "c", "channels"),
+    [
+        (np.uint8, 2, "mixed"),
+        (np.uint8, 4, "mixed"),
+        (np.uint8, 4, "independent"),
+        (np.uint8, 5, "mixed"),
+        (np.uint16, 1, "mixed"),
+    ],
+)
+def test_other_numbers_of_channels(dtype, c, channels):
+    for seed, (kind, h, w) in enumerate([("noise", 41, 60), ("checkerboard", 9, 2)]):
+        image = image_of(kind, (h, w, c), dtype, seed)
+        image[: h // 2] //= 3
+        check(image, VisualMixer(level=0.6, channels=channels, clip=True))
+
+
+@pytest.mark.parametrize("channels", ["independent", "mixed"])
+def test_a_photograph_of_many_blocks(channels):
+    image = photograph(sides=(260, 389))
+    for level in (0.1, 0.6, 0.95):
+        check(image, VisualMixer(level=level, channels=channels, clip=True), 400)
+
+
 @given(kind=st.sampled_from(list(KINDS)), target=st.floats(0, 30_000))
 def test_targets(kind, target):
     image = image_of(kind, (50, 61, 3), np.uint8)
@@ -105,6 +129,19 @@ def test_logarithms_of_large_numbers_are_exact():
         ]
         found = [plan_tree.score_of(int(x), 1) for x in number]
         np.testing.assert_array_equal(found, np.clip(expected, 0, 2**11 - 1))
+
+
+def test_loops_are_compiled_once_for_images_of_a_kind():
+    mixer = VisualMixer(level=0.6, clip=True)
+    image = image_of("photograph", (SIDE, SIDE, 3), np.uint8)
+    plan_image(image[:40, :50].copy(), mixer)
+    loops = (plan_tree._grow, plan_grids.uniform_energies, plan_cuts.energy_at)
+    before = [len(x.signatures) for x in loops]
+    plan_image(image[:33, 5:], mixer)  # A view.
+    image.flags.writeable = False
+    for h, w in ((1, 1), (1, 9), (3, 2), (70, 7), (SIDE, SIDE)):
+        plan_image(image[:h, :w], mixer)
+    assert [len(x.signatures) for x in loops] == before
 
 
 def test_too_many_values_are_refused_in_one_sentence():

@@ -6,7 +6,7 @@ import reference
 from folders import photograph
 
 from vim_jax import SecretKey
-from vim_jax.data import shuffling
+from vim_jax.data import exchanges, shuffling
 from vim_jax.data.shuffling import shuffle_image
 
 KEY = SecretKey(bytes(range(32)))
@@ -75,6 +75,25 @@ def test_other_kinds_of_pixels(dtype, c, channels):
     check(image, plan("adaptive", (40, 55)), channels=channels)
 
 
+@pytest.mark.parametrize("channels", ["independent", "joint", "mixed"])
+@pytest.mark.parametrize("c", [2, 4, 5])
+def test_other_numbers_of_channels(c, channels):
+    image = np.random.default_rng(c).integers(0, 256, (23, 37, c), np.uint8)
+    check(image, plan("adaptive", (23, 37)), channels=channels)
+
+
+def test_a_long_region_of_mixed_channels():
+    image = photograph(sides=(270, 9))
+    check(image, np.full((270, 9), 270, np.int32), channels="mixed")
+
+
+def test_a_plan_of_another_shape_is_refused():
+    image = photograph(sides=(8, 9))
+    stream = KEY.stream(KEY.nonce("a", image))
+    with pytest.raises(ValueError, match=r"size is of \(9, 8\) pixels.*\(8, 9\)"):
+        shuffle_image(image, plan(4, (9, 8)), stream, channels="joint")
+
+
 @pytest.mark.parametrize("shape", [(2, 600), (300, 3)])
 def test_sides_longer_than_a_byte_counts(shape):
     size = np.full(shape, max(shape), np.int32)
@@ -89,9 +108,20 @@ def test_bands_are_shuffled_as_the_whole(monkeypatch, kind, channels):
         check(photograph(sides=shape), plan(kind, shape), channels=channels)
 
 
+def test_loops_are_compiled_once():
+    check(photograph(sides=(20, 30)), plan(7, (20, 30)), channels="independent")
+    before = len(exchanges.exchange_rectangles.signatures)
+    check(cells((9, 40), np.uint16, 1), plan(4, (9, 40)), channels="joint")
+    for channels in ("independent", "joint", "mixed"):
+        check(photograph(sides=(5, 6)), plan(16, (5, 6)), channels=channels)
+    assert len(exchanges.exchange_rectangles.signatures) == before
+
+
 def test_words_do_not_show():
     image = photograph(sides=SIDES[0])
     stream = KEY.stream(KEY.nonce("a", image))
     assert repr(stream) == "ImageStream(<hidden>)"
+    words = shuffling._Words(stream, image.shape, "mixed", 0, len(image))
+    assert repr(words) == "_Words(<hidden>)"
     with pytest.raises(TypeError, match="pickled"):
         stream.__reduce__()

@@ -8,7 +8,7 @@ from folders import photograph
 
 import vim_jax
 from vim_jax.data import measures
-from vim_jax.data.mixing import as_grey_levels
+from vim_jax.data.measures import as_grey_levels
 
 SHAPES = [(16, 24, 3), (1, 1, 1), (1, 7, 4), (23, 5, 2), (40, 3000, 3)]
 

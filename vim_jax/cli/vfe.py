@@ -64,7 +64,7 @@ def vfe(
       vim-jax vfe photo.jpg --plot photo-vfe.png
     """
     from vim_jax.data import DataError, decode
-    from vim_jax.data.mixing import as_grey_levels
+    from vim_jax.data.measures import as_grey_levels
 
     if not images:
         raise ValueError("no image given: name one or more image files")

@@ -1,20 +1,60 @@
 """Loops over pixels on the host, compiled by Numba.
 
-JAX compiles for each shape, and image files come in any: such loops are compiled once,
-when they are first called, and kept for other processes. They hold no lock of Python's,
-so that threads run them side by side.
+JAX compiles for each shape, and image files come in any: such loops are compiled for
+each kind of pixels, when they are first called, and kept in the user's cache folder.
+They hold no lock of Python's, so that threads run them side by side, and check no
+bounds. `typing.no_type_check` above them keeps away the type checks of the tests, which
+Numba could not compile.
 """
 
 import contextlib
+import functools
+import hashlib
+import os
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import numba
+import numba.core.config
+
+_settings: Any = numba.core.config
+
+helper = numba.njit(nogil=True, error_model="numpy")
+"""Compiles a function that only compiled ones call."""
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function of arrays and numbers, which compiles when it is called."""
-    fast = numba.njit(nogil=True, error_model="numpy")(function)
-    with contextlib.suppress(RuntimeError):  # There is nowhere to write.
-        fast.enable_caching()
+    """Returns a function, compiled at the first call for each set of argument types."""
+    fast = helper(function)
+    folder = _folder()
+    if folder is not None and hasattr(fast, "enable_caching"):
+        before = _settings.CACHE_DIR
+        _settings.CACHE_DIR = os.fspath(folder)
+        with contextlib.suppress(RuntimeError):  # Nowhere to write, after all.
+            fast.enable_caching()
+        _settings.CACHE_DIR = before
     return fast
+
+
+@functools.cache
+def _folder() -> pathlib.Path | None:
+    """Returns where to keep what this code was compiled to, None if nowhere.
+
+    Numba knows when the file of a function has changed, but not those of what it calls
+    and of constants: so other code has another folder.
+    """
+    package = pathlib.Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted([*package.glob("*.py"), *package.glob("data/*.py")]):
+        digest.update(path.name.encode() + b"\\0" + path.read_bytes())
+    base = os.environ.get("NUMBA_CACHE_DIR")
+    if base is None:
+        cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        base = pathlib.Path(cache) / "vim_jax"
+    folder = pathlib.Path(base) / f"compiled-{digest.hexdigest()[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None

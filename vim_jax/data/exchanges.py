@@ -9,7 +9,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from vim_jax.data.compiled import compiled
+from vim_jax.data.compiled import compiled, helper
 from vim_jax.rounds import NEAR_LEVELS, ROUNDS
 
 _BITS = 8
@@ -19,6 +19,16 @@ _SIDE_BY_SIDE = 64  # Rectangles at a time,
 _FEW = 1 << 11  # or more if they have fewer cells than this.
 _LONG = 16  # Bytes that are worth a loop of their own.
 _TILE = 32  # Side of what is transposed at a time, for the sake of the cache.
+
+
+@no_type_check
+@compiled
+def bytes_needed(height, width, rounds):
+    """Returns how many bytes of each word of coins, odds and far a shape takes."""
+    longest = max(height, width)
+    wide = longest > 1 << NEAR_LEVELS or rounds > ROUNDS
+    ragged = height & (height - 1) or width & (width - 1)
+    return 4 if wide else 2, 4 if ragged else 0, 4 if longest > 1 << _BITS else 0
 
 
 @no_type_check
@@ -35,10 +45,10 @@ def exchange_rectangles(
       stride: from a pixel to the one below it.
       height: of each rectangle, in pixels.
       width: of each rectangle, in pixels.
-      coins: uint8 `planes bytes pixels`, of the keystream: the first two bytes of
-        words, or all four if rounds or a side take them.
-      odds: uint8 `planes 4 pixels`, or anything if both sides are powers of two.
-      far: uint8 `planes 4 pixels`, or anything if no side is longer than 256 pixels.
+      coins: uint8 `planes bytes pixels`, of the keystream, bytes as many as are needed
+        or more, like the following.
+      odds: uint8 `planes bytes pixels`.
+      far: uint8 `planes bytes pixels`.
       turns: uint8 `words 4 pixels`; no words if there are no turns.
       rounds: see `vim_jax.rounds.rounds_of`.
       inverse: whether to undo it.
@@ -49,12 +59,10 @@ def exchange_rectangles(
     most = max(1, min(most, _BYTES // (area * planes * members)))
     x = np.empty((planes, members, area * most), np.uint8)
     transposed = np.empty_like(x)
-    longest = max(height, width)
-    wide = longest > 1 << NEAR_LEVELS or rounds > ROUNDS
-    ragged = height & (height - 1) or width & (width - 1)
-    c = np.empty((planes, 4 if wide else 2, area * most), np.uint8)
-    o = np.empty((planes, 4 if ragged else 0, area * most), np.uint8)
-    f = np.empty((planes, 4 if longest > 1 << _BITS else 0, area * most), np.uint8)
+    coin_bytes, odd_bytes, far_bytes = bytes_needed(height, width, rounds)
+    c = np.empty((planes, coin_bytes, area * most), np.uint8)
+    o = np.empty((planes, odd_bytes, area * most), np.uint8)
+    f = np.empty((planes, far_bytes, area * most), np.uint8)
     t = np.empty((turns.shape[0], turns.shape[1], area * most), np.uint8)
 
     for start in range(0, first.size, most):
@@ -88,52 +96,75 @@ def exchange_rectangles(
 
 
 @no_type_check
-@compiled
+@helper
 def _gather(planes, first, stride, height, width, axes, out):
     """Reads rectangles, one pixel of each after the other.
 
     Args:
-      planes: `planes bytes pixels`.
-      first: see above.
-      stride: see above.
-      height: see above.
-      width: see above.
+      planes: uint8 `planes bytes pixels`.
+      first: see `exchange_rectangles`, as the following.
+      stride: from a pixel to the one below it.
+      height: of each rectangle, in pixels.
+      width: of each rectangle, in pixels.
       axes: bits, one for each byte of a pixel: 0 to have the pixels of a column follow
         each other first, 1 those of a row.
-      out: `planes bytes cells`, to be filled; it may have fewer bytes.
+      out: uint8 `planes bytes cells`, to be filled; it may have fewer bytes.
     """
     for p in range(out.shape[0]):
         for b in range(out.shape[1]):
-            plane, filled = planes[p, b], out[p, b]
-            length, lines, along, across = _lines(stride, height, width, axes >> b & 1)
-            k = 0
-            for i in range(length):
-                for j in range(lines):
-                    place = i * along + j * across
-                    for number in range(first.size):
-                        filled[k + number] = plane[first[number] + place]
-                    k += first.size
+            axis = axes >> b & 1
+            _copy(planes[p, b], first, stride, height, width, axis, out[p, b], True)
 
 
 @no_type_check
-@compiled
+@helper
 def _scatter(x, first, stride, height, width, axis, planes):
     """Writes rectangles back to where they were, see `_gather`."""
-    length, lines, along, across = _lines(stride, height, width, axis)
     for p in range(planes.shape[0]):
         for b in range(planes.shape[1]):
-            plane, read = planes[p, b], x[p, b]
-            k = 0
-            for i in range(length):
-                for j in range(lines):
-                    place = i * along + j * across
-                    for number in range(first.size):
-                        plane[first[number] + place] = read[k + number]
-                    k += first.size
+            _copy(planes[p, b], first, stride, height, width, axis, x[p, b], False)
 
 
 @no_type_check
-@compiled
+@helper
+def _copy(plane, first, stride, height, width, axis, flat, gather):
+    """Copies a byte of the pixels of rectangles, see `_gather`, or back."""
+    length, lines, along, across = _lines(stride, height, width, axis)
+    n = first.size
+    if n >= _LONG:
+        for i in range(length):
+            for j in range(lines):
+                there, here = i * along + j * across, (i * lines + j) * n
+                for k in range(n):
+                    if gather:
+                        flat[here + k] = plane[first[k] + there]
+                    else:
+                        plane[first[k] + there] = flat[here + k]
+        return
+    cells = flat[: length * lines * n].reshape(length, lines, n)
+    image = plane.reshape(-1, stride)
+    for k in range(n):
+        top, left = first[k] // stride, first[k] % stride
+        for i in range(0, length, _TILE):
+            for j in range(0, lines, _TILE):
+                some = cells[i : i + _TILE, j : j + _TILE, k]
+                rows, columns = some.shape
+                y, x = (top + i, left + j) if axis else (top + j, left + i)
+                part = image[y:, x:]
+                for r in range(rows):
+                    for c in range(columns):
+                        if axis and gather:
+                            some[r, c] = part[r, c]
+                        elif axis:
+                            part[r, c] = some[r, c]
+                        elif gather:
+                            some[r, c] = part[c, r]
+                        else:
+                            part[c, r] = some[r, c]
+
+
+@no_type_check
+@helper
 def _lines(stride, height, width, axis):
     """Returns the length and number of lines, and the steps along and across them."""
     if axis == 0:
@@ -142,7 +173,7 @@ def _lines(stride, height, width, axis):
 
 
 @no_type_check
-@compiled
+@helper
 def _transpose(x, rows, columns, n, out):
     """Turns `columns rows n` into `rows columns n`, both at the start of arrays."""
     cells = rows * columns * n
@@ -165,12 +196,13 @@ def _transpose(x, rows, columns, n, out):
 
 
 @no_type_check
-@compiled
+@helper
 def _exchange_lines(x, length, run, r, axis, coins, odds, far, inverse):
     """Does the exchanges of a round along one axis, of all distances.
 
     Args:
-      x: `members cells`, runs of cells that are side by side in their lines.
+      x: uint8 `members cells`: first the first cells of all lines, then the second
+        ones, and so on.
       length: of the lines, in cells.
       run: how many lines there are.
       r: the round.
@@ -224,8 +256,9 @@ def _exchange_lines(x, length, run, r, axis, coins, odds, far, inverse):
 
 
 @no_type_check
-@compiled
+@helper
 def _exchange_by_coin(lower, upper, own, bit):
+    """Exchanges cells where a bit of the owner's byte is set, all uint8 `pairs`."""
     for k in range(lower.size):
         heads = -((own[k] >> np.uint8(bit)) & np.uint8(1))
         change = (lower[k] ^ upper[k]) & heads
@@ -234,8 +267,9 @@ def _exchange_by_coin(lower, upper, own, bit):
 
 
 @no_type_check
-@compiled
+@helper
 def _exchange_by_odds(lower, upper, own, limit):
+    """Exchanges cells where the owner's byte is below a limit, all uint8 `pairs`."""
     for k in range(lower.size):
         heads = -np.uint8(own[k] < np.uint8(limit))
         change = (lower[k] ^ upper[k]) & heads
@@ -244,7 +278,7 @@ def _exchange_by_odds(lower, upper, own, limit):
 
 
 @no_type_check
-@compiled
+@helper
 def _turn(x, numbers, count, inverse):
     """Has the cells of each pixel trade places.
 

@@ -13,9 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vim_jax.data.mixing import mix_pixels
+from vim_jax.data.measures import as_grey_levels
 from vim_jax.keys import SecretKey
+from vim_jax.keystream import Key
 from vim_jax.mixer import VisualMixer
+from vim_jax.regions import RegionPlan
+from vim_jax.shuffling import shuffle
 
 
 class MixFresh(grain.transforms.RandomMap):
@@ -44,7 +47,7 @@ class MixFresh(grain.transforms.RandomMap):
         """Returns the element with its image mixed; others stay as they are."""
         words = rng.integers(0, 2**32, 2, dtype=np.uint32)
         key = jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
-        mixed, _ = mix_pixels(self._mixer, key, element[self._image])
+        mixed, _ = _mix_pixels(self._mixer, key, element[self._image])
         return {**element, self._image: mixed}
 
 
@@ -73,10 +76,34 @@ class MixWithKey(grain.transforms.Map):
         name = name.decode() if isinstance(name, bytes) else str(name)
         image = element[self._image]
         key = _load(self._key_file).for_image(name, image)
-        mixed, _ = mix_pixels(self._mixer, key, image)
+        mixed, _ = _mix_pixels(self._mixer, key, image)
         return {**element, self._image: mixed}
 
 
 @functools.cache
 def _load(path: str) -> SecretKey:
     return SecretKey.load(path)
+
+
+def _mix_pixels(
+    mixer: VisualMixer, key: Key, image: np.ndarray
+) -> tuple[np.ndarray, RegionPlan]:
+    """Returns a mixed image and its plan.
+
+    Args:
+      mixer: the settings.
+      key: the image's key: one of a `SecretKey`, or a PRNG key.
+      image: `h w c` or `h w`, uint8, uint16 or float in [0, 1].
+
+    Raises:
+      TargetError: if the target is out of reach for this image.
+    """
+    plan = mixer.plan(as_grey_levels(image))
+    mixed = shuffle(
+        key,
+        image,
+        plan,
+        channels=mixer.channels,
+        scramble_regions=mixer.scramble_regions,
+    )
+    return np.asarray(mixed), plan

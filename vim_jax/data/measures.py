@@ -15,6 +15,11 @@ from vim_jax.regions import sizes_in
 _CHUNK = 1 << 15  # Values that are worked on at a time: they fit the cache.
 
 
+def as_grey_levels(image: np.ndarray) -> np.ndarray:
+    """Returns an image as the metrics take it: 16-bit grey becomes float32."""
+    return image.astype(np.float32) / 65535 if image.dtype == np.uint16 else image
+
+
 def _unit(image: np.ndarray) -> float:
     """Returns grey levels per step of an image's integers."""
     return 255 / np.iinfo(image.dtype).max

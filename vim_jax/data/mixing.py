@@ -15,16 +15,9 @@ from vim_jax.data.plans import Plan, plan_image
 from vim_jax.data.shuffling import shuffle_image
 from vim_jax.entropy import permutation_bits
 from vim_jax.keys import SecretKey
-from vim_jax.keystream import Key
 from vim_jax.mixer import VisualMixer
 from vim_jax.planning import TargetError, out_of_reach
-from vim_jax.regions import RegionPlan, RegionSize, uniform_size
-from vim_jax.shuffling import shuffle
-
-
-def as_grey_levels(image: np.ndarray) -> np.ndarray:
-    """Returns an image as the metrics take it: 16-bit grey becomes float32."""
-    return image.astype(np.float32) / 65535 if image.dtype == np.uint16 else image
+from vim_jax.regions import RegionSize, uniform_size
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,30 +37,6 @@ class Mixed:
     label: int | None
     record: dict[str, Any]
     note: str | None
-
-
-def mix_pixels(
-    mixer: VisualMixer, key: Key, image: np.ndarray
-) -> tuple[np.ndarray, RegionPlan]:
-    """Returns a mixed image and its plan.
-
-    Args:
-      mixer: the settings.
-      key: the image's key: one of a `SecretKey`, or a PRNG key.
-      image: `h w c` or `h w`, uint8, uint16 or float in [0, 1].
-
-    Raises:
-      TargetError: if the target is out of reach for this image.
-    """
-    plan = mixer.plan(as_grey_levels(image))
-    mixed = shuffle(
-        key,
-        image,
-        plan,
-        channels=mixer.channels,
-        scramble_regions=mixer.scramble_regions,
-    )
-    return np.asarray(mixed), plan
 
 
 def mix_example(

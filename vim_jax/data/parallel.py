@@ -23,7 +23,7 @@ def map_in_order(
 ) -> Generator[_R, None, None]:
     """Yields `function(item)` for each item, in order, computed by several threads.
 
-    Threads, because decoding, encoding and long steps of arrays let go of Python's lock.
+    Threads, because decoding, encoding and compiled loops let go of Python's lock.
     At most four times as many items as workers are under way, so that memory does not
     grow with their number.
 

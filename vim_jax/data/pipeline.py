@@ -70,8 +70,9 @@ def mixed_in_order(
         workers; what it returns is kept until the image's turn. A DataError becomes
         that of the image, any other exception ends the job.
       workers: how many; by default one a core.
-      in_processes: whether processes take over from threads if there is work left for
-        a while. Then source, `finish` and what it returns must be picklable.
+      in_processes: whether processes take over from threads if images are small or
+        cores many, and there is work left for a while. Then source, `finish` and what
+        it returns must be picklable.
 
     Raises:
       DataError: if a process dies.
@@ -127,23 +128,23 @@ def mix_some(job: Job, finish: _Finish[Any], indices: Sequence[int]) -> Done:
     results: list[Any] = []
     pixels = heaviest = 0
     for index in indices:
-        example = job.load(index)
-        if isinstance(example, Example):
-            pixels += example.image.shape[0] * example.image.shape[1]
-            heaviest = max(heaviest, example.image.nbytes)
-        results.append(_done(job, finish, index, example))
-        del example
+        image = job.load(index)
+        if isinstance(image, Example):
+            pixels += image.image.shape[0] * image.image.shape[1]
+            heaviest = max(heaviest, image.image.nbytes)
+            image = job.mix(image)  # The original is not needed any more.
+        if isinstance(image, Mixed):
+            image = _finished(job, finish, index, image)
+        results.append(image)
+        del image
         if pixels >= _PIXELS:
             break
     return Done(results, pixels, heaviest)
 
 
-def _done(
-    job: Job, finish: _Finish[_R], index: int, example: Example | DataError
+def _finished(
+    job: Job, finish: _Finish[_R], index: int, mixed: Mixed
 ) -> _R | DataError:
-    mixed = example if isinstance(example, DataError) else job.mix(example)
-    if isinstance(mixed, DataError):
-        return mixed
     try:
         return finish(job.source.ids[index], mixed)
     except WriteError:

@@ -5,7 +5,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 
 from vim_jax.cuts import GAIN_BITS, NO_REGION
-from vim_jax.data.compiled import compiled
+from vim_jax.data.compiled import compiled, helper
 from vim_jax.data.plan_grids import squared
 from vim_jax.data.plan_tree import Quadtree, parent_of, start_of
 from vim_jax.quadtree import KEY_BITS
@@ -65,7 +65,12 @@ def curve(tree: Quadtree, whole: int) -> Curve:
 def _search(keys, gains, shift, goal):
     """Returns the lowest threshold found to gain enough, and that nearest to the goal.
 
-    Reorders keys and gains: those that are decided about are not looked at again.
+    Args:
+      keys: int32 `blocks`. They and the gains are put into another order: those that
+        are decided about are not looked at again.
+      gains: int64 `blocks`.
+      shift: see `vim_jax.cuts.Curve`.
+      goal: what is to be gained.
     """
     low, high, nearest, distance = 1, NO_REGION, NO_REGION, abs(goal)
     start, end, above = 0, keys.size, 0
@@ -142,7 +147,7 @@ def energy_at(tree, cut):
 
 
 @no_type_check
-@compiled
+@helper
 def _steps(tree, merged, means):
     """Returns the energy of all pairs, pixels in regions replaced by their means.
 

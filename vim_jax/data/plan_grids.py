@@ -4,14 +4,14 @@ from typing import no_type_check
 
 import numpy as np
 
-from vim_jax.data.compiled import compiled
+from vim_jax.data.compiled import compiled, helper
 from vim_jax.grids import FACTOR_BITS, MOST, UNITS
 
 _LOW = (1 << FACTOR_BITS) - 1
 
 
 @no_type_check
-@compiled
+@helper
 def lengths(extent, size, count):
     """Returns how much of each block lies inside the image, int64 `count`.
 
@@ -27,14 +27,14 @@ def lengths(extent, size, count):
 
 
 @no_type_check
-@compiled
+@helper
 def squared(difference):
     """Returns the square of a difference of means, in energy units."""
     return difference * difference >> 16
 
 
 @no_type_check
-@compiled
+@helper
 def grid_energies(deviations, mean, heights, widths, copies, spread, energy):
     """Computes what blocks add to the energy of a plan in which each is a region.
 
@@ -115,7 +115,7 @@ def uniform_energies(mean, deviations, height, width, unit, copies):
                 table[p, i, j] -= table[p, i - 1, j - 1]
 
     energies = np.empty(UNITS, np.int64)
-    means = np.empty((planes, MOST + 1, MOST + 1), np.int64)
+    means = np.empty((planes, MOST + 1, MOST + 1), np.int32)
     rest = np.empty((MOST, MOST), np.int64)
     spread = np.empty((MOST, MOST), np.int64)
     energy = np.empty((MOST, MOST), np.int64)
@@ -137,7 +137,7 @@ def uniform_energies(mean, deviations, height, width, unit, copies):
                     total += x[top, left] - x[bottom, left]
                     if p < planes:
                         means[p, i, j] = total // count
-                        squares += count * squared(means[p, i, j])
+                        squares += count * squared(total // count)
                     elif i < MOST and j < MOST:
                         rest[i, j] = max(total - copies * squares, 0)
         grid_energies(rest, means, heights, widths, copies, spread, energy)
@@ -150,7 +150,7 @@ def uniform_energies(mean, deviations, height, width, unit, copies):
 
 
 @no_type_check
-@compiled
+@helper
 def _area(i, j, height, width, unit):
     """Returns how many pixels of a block lie inside the image."""
     return min(unit, height - i * unit) * min(unit, width - j * unit)

@@ -9,7 +9,7 @@ import numpy as np
 
 from vim_jax import moments
 from vim_jax._types import Channels
-from vim_jax.data.compiled import compiled
+from vim_jax.data.compiled import compiled, helper
 from vim_jax.data.plan_grids import grid_energies, lengths, squared
 from vim_jax.moments import LEVELS_16_BIT, check_count
 from vim_jax.quadtree import (
@@ -73,17 +73,19 @@ def quadtree(image: np.ndarray, largest: int, channels: Channels) -> Quadtree:
     levels = max(0, (max(h, w) // 2).bit_length() - 1)
     shapes = [(-(-h >> level), -(-w >> level)) for level in range(1, levels + 1)]
     total = sum(rows * cols for rows, cols in shapes)
+    pixels, bits = _integers(image)
     tree = Quadtree(
-        *_integers(image),
-        copies,
-        np.zeros((3, -(-h // 2), -(-w // 2)), np.int64),
-        np.array(shapes, np.int64).reshape(-1, 2),
-        np.empty(total, np.int32),
-        np.empty(total, np.int32),
-        np.empty(total, np.int64),
-        np.empty(total, np.int64),
-        np.empty((c // copies, total), np.int32),
-        np.empty(total, np.int64),
+        pixels=pixels,
+        bits=bits,
+        copies=copies,
+        pairs=np.zeros((3, -(-h // 2), -(-w // 2)), np.int64),
+        shapes=np.array(shapes, np.int64).reshape(-1, 2),
+        keys=np.empty(total, np.int32),
+        tops=np.empty(total, np.int32),
+        gains=np.empty(total, np.int64),
+        spreads=np.empty(total, np.int64),
+        means=np.empty((c // copies, total), np.int32),
+        deviations=np.empty(total, np.int64),
     )
     _grow(tree, min(largest, max(h, w) // 2))
     return tree
@@ -97,6 +99,15 @@ def start_of(shapes, number):
     for n in range(number):
         start += shapes[n, 0] * shapes[n, 1]
     return start
+
+
+@no_type_check
+@helper
+def parent_of(shapes, number, i, j):
+    """Returns the number of the block that holds one of a level, -1 if none does."""
+    if number + 1 == shapes.shape[0]:
+        return -1
+    return start_of(shapes, number + 1) + (i >> 1) * shapes[number + 1, 1] + (j >> 1)
 
 
 @no_type_check
@@ -164,16 +175,7 @@ def _grow(tree, largest):
 
 
 @no_type_check
-@compiled
-def parent_of(shapes, number, i, j):
-    """Returns the number of the block that holds one of a level, -1 if none does."""
-    if number + 1 == shapes.shape[0]:
-        return -1
-    return start_of(shapes, number + 1) + (i >> 1) * shapes[number + 1, 1] + (j >> 1)
-
-
-@no_type_check
-@compiled
+@helper
 def _key(score, level, i, j):
     """Returns a key: small blocks first, and equal ones told apart by their places."""
     if score < 0:
@@ -185,6 +187,8 @@ def _key(score, level, i, j):
 
 def _integers(image: np.ndarray) -> tuple[np.ndarray, int]:
     """Returns pixels, and their digits below one grey level."""
+    # Loops would be compiled anew for an array that lies otherwise.
+    image = np.require(image, requirements=("C", "W"))
     if image.dtype == np.uint8:
         return image, 0
     scaled = (image.astype(np.float32) / 65535) * np.float32(LEVELS_16_BIT)
@@ -192,7 +196,7 @@ def _integers(image: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 @no_type_check
-@compiled
+@helper
 def _finest_blocks(pixels, bits, copies, pairs, mean, deviations):
     """Fills in the energies and moments of blocks of 2 x 2 pixels.
 
@@ -246,9 +250,13 @@ def _finest_blocks(pixels, bits, copies, pairs, mean, deviations):
 
 
 @no_type_check
-@compiled
+@helper
 def _merged(mean, deviations, energy, spread, heights, widths, copies):
-    """Returns the moments of blocks of twice the size, and sums over their quarters."""
+    """Returns what blocks of twice the size have.
+
+    Their means and deviations, and sums of energies and spreads over their quarters, of
+    the dtypes and shapes in `grid_energies`.
+    """
     planes, rows, cols = mean.shape
     half_rows, half_cols = (rows + 1) // 2, (cols + 1) // 2
     larger = np.empty((planes, half_rows, half_cols), np.int32)
@@ -283,14 +291,14 @@ def _merged(mean, deviations, energy, spread, heights, widths, copies):
 
 
 @no_type_check
-@compiled
+@helper
 def _between(first, second, share):
     """Returns a mean between two, by the share of the second in 2**30ths."""
     return first + ((np.int64(second) - first) * share + (1 << 29) >> 30)
 
 
 @no_type_check
-@compiled
+@helper
 def score_of(gain, level):
     """Returns the logarithm of gain over squared area, about; 0 for none."""
     if gain <= 0:

@@ -114,14 +114,9 @@ def _uniform_grids(tree: Quadtree, step: int) -> list[_Fit]:
     """Returns grids of 1, 2, ... 32 units of `2**step` pixels, the last one region."""
     h, w, _ = tree.pixels.shape
     mean, deviations = blocks_of(tree, step) if step else pixel_blocks(tree, UNITS)
-    energies = uniform_energies(
-        mean[:, :UNITS, :UNITS],
-        deviations[:UNITS, :UNITS],
-        h,
-        w,
-        1 << step,
-        tree.copies,
-    )
+    mean = np.ascontiguousarray(mean[:, :UNITS, :UNITS])
+    deviations = np.ascontiguousarray(deviations[:UNITS, :UNITS])
+    energies = uniform_energies(mean, deviations, h, w, 1 << step, tree.copies)
     sizes = [min(n << step, max(h, w)) for n in range(1, UNITS + 1)]
     return [_Fit(NO_CUT, *grid) for grid in zip(sizes, energies.tolist(), strict=True)]
 

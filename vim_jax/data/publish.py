@@ -101,10 +101,10 @@ def publish(
         machines with one key publish the parts into one folder, or into several that
         are put together afterwards; then `merge` joins their manifests.
       workers: how many images to work on at the same time; by default one a core.
-      in_processes: whether processes take over from threads if there is work left for
-        a while: they take a while to start, and then scale with the cores. The source
-        must be picklable then, and a script that asks for it needs an
-        ``if __name__ == "__main__":``.
+      in_processes: whether processes take over from threads if images are small or
+        cores many, and there is work left for a while: they take a while to start, and
+        then scale with the cores. The source must be picklable then, and a script that
+        asks for it needs an ``if __name__ == "__main__":``.
       progress: called with the number of images done and of all images.
 
     Guarantees:
@@ -114,7 +114,7 @@ def publish(
         else is left in the folder. With a discarded key, the rest gets a new key.
       * A TFDS data set appears when it is complete, the same bytes in every run with
         one key: killed, it starts anew, and removes what the killed run left beside it.
-      * The bytes depend neither on the workers, nor on which images are mixed together.
+      * The bytes do not depend on the workers.
       * Shards that are killed and run again, in any order and at the same time, give
         after `merge` byte for byte what one run over all images gives.
       * Of an image, only its id and names stay in memory.

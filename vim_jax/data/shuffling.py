@@ -11,15 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from vim_jax._types import Channels
-from vim_jax.data.exchanges import exchange_rectangles
+from vim_jax.data.exchanges import bytes_needed, exchange_rectangles
 from vim_jax.keys import ImageStream
 from vim_jax.regions import sizes_in
-from vim_jax.rounds import ROUNDS, rounds_of
+from vim_jax.rounds import rounds_of
 from vim_jax.words import BYTES, moving_planes, starts_of, turn_words
 
 _BAND_PIXELS = 1 << 21
-_NEAR = 16  # Longer sides take all coins,
-_FAR = 256  # and those of more pixels than this words for far distances, too.
 
 
 def shuffle_image(
@@ -43,7 +41,15 @@ def shuffle_image(
 
     Returns:
       The mixed image, `h w c`.
+
+    Raises:
+      ValueError: if the plan is that of another shape.
     """
+    if size.shape != image.shape[:2]:
+        raise ValueError(
+            f"size is of {size.shape} pixels, and the image of {image.shape[:2]}: give "
+            "the plan of this image."
+        )
     if scramble_regions and inverse:
         image = _exchange_regions(image, size, stream, channels, inverse=True)
     mixed = np.empty_like(image)
@@ -65,37 +71,52 @@ def _bands(size: np.ndarray) -> Iterator[tuple[int, slice]]:
         yield top, slice(top, top + step)
 
 
-class _Words(NamedTuple):
-    """The keystream of some rows of an image."""
+class _Words:
+    """The keystream of some rows of an image, and bytes of it; they do not show.
 
-    stream: ImageStream
-    shape: tuple[int, int, int]
-    channels: Channels
-    top: int
-    rows: int
+    Attributes:
+      coins: bytes of the words of some planes, uint8 `planes bytes pixels`.
+      odds: the same.
+      far: the same.
+      turns: all bytes of the turns, uint8 `words 4 pixels`.
+    """
 
-    def bytes_of(self, part: str, planes: slice, count: int) -> np.ndarray:
-        """Returns the first bytes of the words of planes, uint8 `planes bytes pixels`.
+    def __init__(
+        self,
+        stream: ImageStream,
+        shape: tuple[int, int, int],
+        channels: Channels,
+        top: int,
+        rows: int,
+    ):
+        """Takes the keystream of an image, and which rows of it: `top` and so many."""
+        self._stream, self._shape, self._top, self._rows = stream, shape, top, rows
+        self.channels: Channels = channels
+        self._starts = starts_of(shape, channels)
+        turning = turn_words(shape[2], channels)
+        self.turns = self._bytes(self._starts.turns, slice(0, turning), BYTES)
 
-        Args:
-          part: "coins", or one of `vim_jax.words.Starts`.
-          planes: which.
-          count: how many bytes of each word.
-        """
-        h, w, _ = self.shape
-        start = 0
-        if part != "coins":
-            start = BYTES * getattr(starts_of(self.shape, self.channels), part)
+    def draw(self, planes: slice, coins: int, odds: int, far: int) -> None:
+        """Draws so many bytes of the words of planes."""
+        self.coins = self._bytes(0, planes, coins)
+        self.odds = self._bytes(self._starts.odds, planes, odds)
+        self.far = self._bytes(self._starts.far, planes, far)
+
+    def _bytes(self, start: int, planes: slice, count: int) -> np.ndarray:
+        h, w, _ = self._shape
         numbers = range(planes.start, planes.stop)
-        drawn = np.zeros((len(numbers), count, self.rows * w), np.uint8)
+        drawn = np.zeros((len(numbers), count, self._rows * w), np.uint8)
         for plane, number in zip(drawn, numbers, strict=True):
-            first = start + number * BYTES * h * w
-            if self.rows == h:
-                self.stream.read_into(first, plane.reshape(-1))
+            first = BYTES * (start + number * h * w)
+            if self._rows == h:
+                self._stream.read_into(first, plane.reshape(-1))
                 continue
             for byte, row in enumerate(plane):
-                self.stream.read_into(first + (byte * h + self.top) * w, row)
+                self._stream.read_into(first + (byte * h + self._top) * w, row)
         return drawn
+
+    def __repr__(self) -> str:
+        return "_Words(<hidden>)"
 
 
 class _Regions(NamedTuple):
@@ -113,23 +134,18 @@ def _shuffle_band(
     h, w, c = image.shape
     regions = list(_regions_by_shape(size))
     rounds = [rounds_of(x.height, x.width) for x in regions]
-    sides = [side for x in regions for side in (x.height, x.width)]
-    long = max(sides, default=0) > _NEAR or max(rounds, default=0) > ROUNDS
-    coin_bytes = BYTES if long else BYTES // 2
-    odd_bytes = BYTES if any(side & (side - 1) for side in sides) else 0
-    far_bytes = BYTES if max(sides, default=0) > _FAR else 0
+    needed = [
+        bytes_needed(x.height, x.width, r) for x, r in zip(regions, rounds, strict=True)
+    ]
+    needed = [max(counts) for counts in zip((0, 0, 0), *needed, strict=True)]
     planes = moving_planes(c, words.channels)
     values = np.ascontiguousarray(image).view(np.uint8).reshape(h * w, planes, -1)
     cells = values.transpose(1, 2, 0).copy()  # Exchanges are in place.
-    turning = turn_words(c, words.channels)
-    turns = words.bytes_of("turns", slice(0, turning), BYTES if turning else 0)
     # Planes that do not take turns are shuffled one by one, which saves memory.
-    together = planes if turning else 1
+    together = planes if len(words.turns) else 1
     for plane in range(0, planes, together):
         some = slice(plane, plane + together)
-        coins = words.bytes_of("coins", some, coin_bytes)
-        odds = words.bytes_of("odds", some, odd_bytes)
-        far = words.bytes_of("far", some, far_bytes)
+        words.draw(some, *needed)
         for (first, height, width), count in zip(regions, rounds, strict=True):
             exchange_rectangles(
                 cells[some],
@@ -137,10 +153,10 @@ def _shuffle_band(
                 w,
                 height,
                 width,
-                coins,
-                odds,
-                far,
-                turns,
+                words.coins,
+                words.odds,
+                words.far,
+                words.turns,
                 count,
                 inverse,
             )
@@ -182,6 +198,7 @@ def _exchange_regions(
     side, word = size[top, left], words[top, left]
     heights, widths = np.minimum(side, h - top), np.minimum(side, w - left)
     shapes, kinds = np.unique(np.stack([heights, widths]), axis=1, return_inverse=True)
+    kinds = kinds.reshape(-1)  # Of more dimensions in NumPy 2.0.
     exchanged = np.empty_like(image)
     for kind, (height, width) in enumerate(shapes.T):
         (receivers,) = np.nonzero(kinds == kind)
