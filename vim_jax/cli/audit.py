@@ -11,6 +11,7 @@ import tyro
 from rich import box
 from rich.table import Table
 
+from vim_jax._cache import cache_folder
 from vim_jax.cli import options
 from vim_jax.cli.console import count, err, out, printable, say, steps
 
@@ -190,7 +191,7 @@ def audit(
         found = attack(
             case,
             "full" if full else "quick",
-            kept=_cache() if keep is None else keep,
+            kept=cache_folder() / "audit" if keep is None else keep,
             progress=show,
         )
     from vim_jax.report.provenance import provenance
@@ -209,11 +210,6 @@ def audit(
     for note in numbers["notes"]:
         say(note)
     return 0
-
-
-def _cache() -> pathlib.Path:
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "vim_jax" / "audit"
 
 
 def _print(found: "Audit", numbers: dict) -> None:

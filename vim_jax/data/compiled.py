@@ -18,6 +18,8 @@ from typing import Any
 import numba
 import numba.core.config
 
+from vim_jax._cache import cache_folder
+
 _settings: Any = numba.core.config
 
 helper = numba.njit(nogil=True, error_model="numpy")
@@ -48,13 +50,10 @@ def _folder() -> pathlib.Path | None:
     digest = hashlib.sha256()
     for path in sorted([*package.glob("*.py"), *package.glob("data/*.py")]):
         digest.update(path.name.encode() + b"\\0" + path.read_bytes())
-    base = os.environ.get("NUMBA_CACHE_DIR")
-    if base is None:
-        cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-        base = pathlib.Path(cache) / "vim_jax"
-    folder = pathlib.Path(base) / f"compiled-{digest.hexdigest()[:16]}"
     try:
+        base = os.environ.get("NUMBA_CACHE_DIR") or cache_folder()
+        folder = pathlib.Path(base) / f"compiled-{digest.hexdigest()[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # Some users have no home.
         return None
     return folder if os.access(folder, os.W_OK) else None
