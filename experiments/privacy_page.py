@@ -168,20 +168,20 @@ def _measured_again(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def jigsaw_table(results: Mapping[str, Any]) -> str:
-    """Returns what the jigsaw solver made of scrambled regions, where it works."""
+def jigsaw_table(results: Mapping[str, Any], pieces: str) -> str:
+    """Returns what the jigsaw solver made of "regions" or of "pixels"."""
     heads = (
-        "setting", "regions in place", "chance", "neighbours joined", "chance",
-        "ordinary puzzle, neighbours joined, of what it takes",
+        "setting", f"{pieces} in place; chance", "neighbours joined; chance",
+        "largest part; chance", "ordinary puzzle, neighbours joined, of what it takes",
     )  # fmt: skip
     cells = []
     for row in results["rows"]:
-        place = score_of(row, "jigsaw", "regions in place")
-        joined = score_of(row, "jigsaw", "neighbouring regions")
-        if place is None or joined is None:
+        place = score_of(row, "jigsaw", f"{pieces} in place")
+        joined = score_of(row, "jigsaw", f"neighbouring {pieces}")
+        part = score_of(row, "jigsaw", "largest part")
+        if place is None or joined is None or part is None:
             continue
-        found = [conclusive(place), f"{place['chance']:.3f}"]
-        found += [conclusive(joined), f"{joined['chance']:.3f}"]
+        found = [f"{conclusive(x)}; {x['chance']:.2f}" for x in (place, joined, part)]
         setting = f"{_NAMES[row['data']]}, {row['setting']}"
         cells.append((setting, *found, control_of(joined)))
     return table(heads, cells)
@@ -288,7 +288,12 @@ SECTIONS: Mapping[str, Section] = {
         "![Labels recognised, against the best reconstruction](images/frontier.png)",
     ),
     "linkage": Section("attacks_cpu", linkage_table),
-    "jigsaw": Section("attacks_cpu", jigsaw_table),
+    "jigsaw, regions": Section(
+        "attacks_cpu", functools.partial(jigsaw_table, pieces="regions")
+    ),
+    "jigsaw, pixels": Section(
+        "attacks_cpu", functools.partial(jigsaw_table, pieces="pixels")
+    ),
     "sub-blocks": Section("sub_blocks_cpu", sub_blocks_table),
     "validity": Section(
         "metric_validity_cpu",

@@ -21,25 +21,29 @@ def cells_of(text):
     return {line[0]: line[1:] for line in lines}
 
 
-def test_puzzles_whose_control_failed_say_nothing():
+@pytest.mark.parametrize("pieces", ["regions", "pixels"])
+def test_puzzles_whose_control_failed_say_nothing(pieces):
+    metrics = (f"{pieces} in place", f"neighbouring {pieces} joined", "largest part")
     rows = [
         {
             "data": data,
-            "setting": "size 2, scrambled",
+            "setting": "size 2",
             "attacks": [
                 attack("jigsaw", f"{what} (share)", 0.5, control=control, verdict=said)
-                for what in ("regions in place", "neighbouring regions joined")
+                for what in metrics
             ],
         }
         for data, control, said in (
             ("cifar10", 0.95, "leaks"), ("mnist", 0.55, "inconclusive"),
         )
     ]  # fmt: skip
-    found = cells_of(privacy_page.jigsaw_table({"rows": rows}))
-    works = ["0.50 (0.40 to 0.60)", "0.100"] * 2
-    assert found["CIFAR-10, size 2, scrambled"] == [*works, "0.95 of 0.75"]
-    fails = ["inconclusive", "0.100"] * 2
-    assert found["MNIST, size 2, scrambled"] == [*fails, "0.55 of 0.75"]
+    found = cells_of(privacy_page.jigsaw_table({"rows": rows}, pieces))
+    works = ["0.50 (0.40 to 0.60); 0.10"] * 3
+    assert found["CIFAR-10, size 2"] == [*works, "0.95 of 0.75"]
+    fails = ["inconclusive; 0.10"] * 3
+    assert found["MNIST, size 2"] == [*fails, "0.55 of 0.75"]
+    other = {"regions": "pixels", "pixels": "regions"}[pieces]
+    assert "size 2" not in privacy_page.jigsaw_table({"rows": rows}, other)
 
 
 def test_what_was_not_tried_is_not_left_blank():
