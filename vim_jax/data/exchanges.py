@@ -1,8 +1,7 @@
 """The exchanges of `docs/permutation.md`, in many rectangles of one shape at a time.
 
-Rectangles lie side by side in buffers that fit a cache, a byte of each after the other,
-and lines along one axis before those across: so what is exchanged are long runs of
-bytes, whatever the distance.
+Rectangles lie side by side in buffers that fit a cache, see `rectangles`: so what is
+exchanged are long runs of bytes, whatever the distance.
 """
 
 from typing import no_type_check
@@ -10,6 +9,7 @@ from typing import no_type_check
 import numpy as np
 
 from vim_jax.data.compiled import compiled, helper
+from vim_jax.data.rectangles import gather, scatter, transpose
 from vim_jax.rounds import NEAR_LEVELS, ROUNDS
 
 _BITS = 8
@@ -17,8 +17,6 @@ _COINS, _OTHERS = 0b1010, 0b1100  # Along which axis each byte decides, 1 for co
 _BYTES = 1 << 16  # Of cells at a time; they and their coins fit a cache.
 _SIDE_BY_SIDE = 64  # Rectangles at a time,
 _FEW = 1 << 11  # or more if they have fewer cells than this.
-_LONG = 16  # Bytes that are worth a loop of their own.
-_TILE = 32  # Side of what is transposed at a time, for the sake of the cache.
 
 
 @no_type_check
@@ -69,11 +67,11 @@ def exchange_rectangles(
         some = first[start : start + most]
         n = some.size
         axis = 1 if inverse else 0
-        _gather(cells, some, stride, height, width, -axis, x)
-        _gather(coins, some, stride, height, width, _COINS, c)
-        _gather(odds, some, stride, height, width, _OTHERS, o)
-        _gather(far, some, stride, height, width, _OTHERS, f)
-        _gather(turns, some, stride, height, width, 0, t)
+        gather(cells, some, stride, height, width, -axis, x)
+        gather(coins, some, stride, height, width, _COINS, c)
+        gather(odds, some, stride, height, width, _OTHERS, o)
+        gather(far, some, stride, height, width, _OTHERS, f)
+        gather(turns, some, stride, height, width, 0, t)
 
         for step in range(2 * rounds):
             r = (2 * rounds - 1 - step if inverse else step) // 2
@@ -82,7 +80,7 @@ def exchange_rectangles(
                 rows, columns = (height, width) if axis else (width, height)
                 for p in range(planes):
                     for m in range(members):
-                        _transpose(x[p, m], rows, columns, n, transposed[p, m])
+                        transpose(x[p, m], rows, columns, n, transposed[p, m])
                 x, transposed = transposed, x
             turning = axis == 0 and turns.shape[0] > 0 and r < ROUNDS
             if turning and not inverse:
@@ -92,107 +90,7 @@ def exchange_rectangles(
                 _exchange_lines(x[p], length, run, r, axis, c[p], o[p], f[p], inverse)
             if turning and inverse:
                 _turn(x, t[:, r], area * n, inverse)
-        _scatter(x, some, stride, height, width, axis, cells)
-
-
-@no_type_check
-@helper
-def _gather(planes, first, stride, height, width, axes, out):
-    """Reads rectangles, one pixel of each after the other.
-
-    Args:
-      planes: uint8 `planes bytes pixels`.
-      first: see `exchange_rectangles`, as the following.
-      stride: from a pixel to the one below it.
-      height: of each rectangle, in pixels.
-      width: of each rectangle, in pixels.
-      axes: bits, one for each byte of a pixel: 0 to have the pixels of a column follow
-        each other first, 1 those of a row.
-      out: uint8 `planes bytes cells`, to be filled; it may have fewer bytes.
-    """
-    for p in range(out.shape[0]):
-        for b in range(out.shape[1]):
-            axis = axes >> b & 1
-            _copy(planes[p, b], first, stride, height, width, axis, out[p, b], True)
-
-
-@no_type_check
-@helper
-def _scatter(x, first, stride, height, width, axis, planes):
-    """Writes rectangles back to where they were, see `_gather`."""
-    for p in range(planes.shape[0]):
-        for b in range(planes.shape[1]):
-            _copy(planes[p, b], first, stride, height, width, axis, x[p, b], False)
-
-
-@no_type_check
-@helper
-def _copy(plane, first, stride, height, width, axis, flat, gather):
-    """Copies a byte of the pixels of rectangles, see `_gather`, or back."""
-    length, lines, along, across = _lines(stride, height, width, axis)
-    n = first.size
-    if n >= _LONG:
-        for i in range(length):
-            for j in range(lines):
-                there, here = i * along + j * across, (i * lines + j) * n
-                for k in range(n):
-                    if gather:
-                        flat[here + k] = plane[first[k] + there]
-                    else:
-                        plane[first[k] + there] = flat[here + k]
-        return
-    cells = flat[: length * lines * n].reshape(length, lines, n)
-    image = plane.reshape(-1, stride)
-    for k in range(n):
-        top, left = first[k] // stride, first[k] % stride
-        for i in range(0, length, _TILE):
-            for j in range(0, lines, _TILE):
-                some = cells[i : i + _TILE, j : j + _TILE, k]
-                rows, columns = some.shape
-                y, x = (top + i, left + j) if axis else (top + j, left + i)
-                part = image[y:, x:]
-                for r in range(rows):
-                    for c in range(columns):
-                        if axis and gather:
-                            some[r, c] = part[r, c]
-                        elif axis:
-                            part[r, c] = some[r, c]
-                        elif gather:
-                            some[r, c] = part[c, r]
-                        else:
-                            part[c, r] = some[r, c]
-
-
-@no_type_check
-@helper
-def _lines(stride, height, width, axis):
-    """Returns the length and number of lines, and the steps along and across them."""
-    if axis == 0:
-        return width, height, 1, stride
-    return height, width, stride, 1
-
-
-@no_type_check
-@helper
-def _transpose(x, rows, columns, n, out):
-    """Turns `columns rows n` into `rows columns n`, both at the start of arrays."""
-    cells = rows * columns * n
-    x = x[:cells].reshape(columns, rows, n)
-    out = out[:cells].reshape(rows, columns, n)
-    if n >= _LONG:
-        for i in range(rows):
-            for j in range(columns):
-                for k in range(n):
-                    out[i, j, k] = x[j, i, k]
-        return
-    for top in range(0, rows, _TILE):
-        for left in range(0, columns, _TILE):
-            here = x[left : left + _TILE, top : top + _TILE]
-            there = out[top : top + _TILE, left : left + _TILE]
-            for k in range(n):
-                for i in range(there.shape[0]):
-                    for j in range(there.shape[1]):
-                        there[i, j, k] = here[j, i, k]
+        scatter(x, some, stride, height, width, axis, cells)
 
 
 @no_type_check
@@ -234,44 +132,37 @@ def _exchange_lines(x, length, run, r, axis, coins, odds, far, inverse):
             lower = start * run
             upper = lower + distance * run
             owner = upper if r & 2 else lower
+            limit, own = 0, key[owner : owner + pairs]
             if r < 2 and size < block:
-                own = odds[r + 2 * axis, owner : owner + pairs]
                 limit = min(255, (256 * block + size) // (2 * size))
-                for member in x:
-                    _exchange_by_odds(
-                        member[lower : lower + pairs],
-                        member[upper : upper + pairs],
-                        own,
-                        limit,
-                    )
-            else:
-                own = key[owner : owner + pairs]
-                for member in x:
-                    _exchange_by_coin(
-                        member[lower : lower + pairs],
-                        member[upper : upper + pairs],
-                        own,
-                        bit,
-                    )
+                own = odds[r + 2 * axis, owner : owner + pairs]
+            for member in x:
+                _exchange(
+                    member[lower : lower + pairs],
+                    member[upper : upper + pairs],
+                    own,
+                    bit,
+                    limit,
+                )
 
 
 @no_type_check
 @helper
-def _exchange_by_coin(lower, upper, own, bit):
-    """Exchanges cells where a bit of the owner's byte is set, all uint8 `pairs`."""
-    for k in range(lower.size):
-        heads = -((own[k] >> np.uint8(bit)) & np.uint8(1))
-        change = (lower[k] ^ upper[k]) & heads
-        lower[k] ^= change
-        upper[k] ^= change
+def _exchange(lower, upper, own, bit, limit):
+    """Exchanges the cells of pairs whose coin shows heads.
 
-
-@no_type_check
-@helper
-def _exchange_by_odds(lower, upper, own, limit):
-    """Exchanges cells where the owner's byte is below a limit, all uint8 `pairs`."""
+    Args:
+      lower: uint8 `pairs`, like the following.
+      upper: uint8 `pairs`.
+      own: uint8 `pairs`, the bytes of the owners.
+      bit: which bit of them is the coin,
+      limit: or below which number they show heads; 0 to look at the bit.
+    """
     for k in range(lower.size):
-        heads = -np.uint8(own[k] < np.uint8(limit))
+        if limit:
+            heads = -np.uint8(own[k] < np.uint8(limit))
+        else:
+            heads = -((own[k] >> np.uint8(bit)) & np.uint8(1))
         change = (lower[k] ^ upper[k]) & heads
         lower[k] ^= change
         upper[k] ^= change

@@ -128,15 +128,15 @@ def mix_some(job: Job, finish: _Finish[Any], indices: Sequence[int]) -> Done:
     results: list[Any] = []
     pixels = heaviest = 0
     for index in indices:
-        image = job.load(index)
-        if isinstance(image, Example):
-            pixels += image.image.shape[0] * image.image.shape[1]
-            heaviest = max(heaviest, image.image.nbytes)
-            image = job.mix(image)  # The original is not needed any more.
-        if isinstance(image, Mixed):
-            image = _finished(job, finish, index, image)
-        results.append(image)
-        del image
+        found = job.load(index)
+        if isinstance(found, Example):
+            pixels += found.image.shape[0] * found.image.shape[1]
+            heaviest = max(heaviest, found.image.nbytes)
+            found = job.mix(found)  # The original is not needed any more.
+        if isinstance(found, Mixed):
+            found = _finished(job, finish, index, found)
+        results.append(found)
+        del found
         if pixels >= _PIXELS:
             break
     return Done(results, pixels, heaviest)

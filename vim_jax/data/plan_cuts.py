@@ -7,7 +7,7 @@ import numpy as np
 from vim_jax.cuts import GAIN_BITS, NO_REGION
 from vim_jax.data.compiled import compiled, helper
 from vim_jax.data.plan_grids import squared
-from vim_jax.data.plan_tree import Quadtree, parent_of, start_of
+from vim_jax.data.plan_tree import Quadtree, parent_of
 from vim_jax.quadtree import KEY_BITS
 
 
@@ -99,17 +99,24 @@ def total_gain(tree: Quadtree) -> int:
 
 
 @no_type_check
+@helper
+def _merges(tree, cut, k):
+    """Returns whether a block is a region or a part of one."""
+    return tree.tops[k] >= cut.top or tree.keys[k] >= cut.other
+
+
+@no_type_check
 @compiled
 def sizes_at(tree, cut):
     """Returns the int32 `h w` sizes of the plan for a cut of a quadtree."""
     h, w, _ = tree.pixels.shape
     count = np.empty(tree.keys.size, np.uint8)  # Of blocks that are regions, above too.
     for number in range(tree.shapes.shape[0] - 1, -1, -1):
-        k = start_of(tree.shapes, number)
+        k = tree.starts[number]
         for i in range(tree.shapes[number, 0]):
             for j in range(tree.shapes[number, 1]):
-                above = parent_of(tree.shapes, number, i, j)
-                count[k] = tree.tops[k] >= cut.top or tree.keys[k] >= cut.other
+                above = parent_of(tree, number, i, j)
+                count[k] = _merges(tree, cut, k)
                 if above >= 0:
                     count[k] += count[above]
                 k += 1
@@ -130,13 +137,13 @@ def energy_at(tree, cut):
     means = np.empty((planes, tree.keys.size), np.int32)
     energy = 0
     for number in range(tree.shapes.shape[0] - 1, -1, -1):
-        k = start_of(tree.shapes, number)
+        k = tree.starts[number]
         for i in range(tree.shapes[number, 0]):
             for j in range(tree.shapes[number, 1]):
-                merged[k] = tree.tops[k] >= cut.top or tree.keys[k] >= cut.other
+                merged[k] = _merges(tree, cut, k)
                 if merged[k]:
                     energy += tree.spreads[k]
-                above = parent_of(tree.shapes, number, i, j)
+                above = parent_of(tree, number, i, j)
                 inherits = above >= 0 and merged[above]
                 for p in range(planes):
                     means[p, k] = means[p, above] if inherits else tree.means[p, k]
@@ -171,15 +178,15 @@ def _steps(tree, merged, means):
                 if y == rows or x == cols:
                     continue
                 here, there = i * cols + j, y * cols + x
+                lines = min(2, w - 2 * j if down else h - 2 * i)
                 if not merged[i, j] and not merged[y, x]:
                     energy += pairs[1 + down, i, j]
                 elif merged[i, j] and merged[y, x]:
-                    lines = min(2, w - 2 * j if down else h - 2 * i)
                     for p in range(planes):
                         step = np.int64(means[p, here]) - means[p, there]
                         energy += copies * lines * squared(step)
                 else:
-                    for line in range(min(2, w - 2 * j if down else h - 2 * i)):
+                    for line in range(lines):
                         row = 2 * i + (1 if down else line)
                         column = 2 * j + (line if down else 1)
                         for k in range(c):

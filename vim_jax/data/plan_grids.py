@@ -89,31 +89,8 @@ def uniform_energies(mean, deviations, height, width, unit, copies):
       unit: in pixels; 32 units or more cover an image.
       copies: see `grid_energies`.
     """
-    planes, rows, cols = mean.shape
-    # Sums of all blocks above and left: of means times area, and of squares.
-    table = np.zeros((planes + 1, UNITS + 1, UNITS + 1), np.int64)
-    for p in range(planes):
-        # Centred, so that means and squares lose nothing when they are summed.
-        total = 0
-        for i in range(rows):
-            for j in range(cols):
-                total += mean[p, i, j] * _area(i, j, height, width, unit)
-        centre = total // (height * width)
-        for i in range(rows):
-            for j in range(cols):
-                area = _area(i, j, height, width, unit)
-                centred = mean[p, i, j] - centre
-                table[p, i + 1, j + 1] = centred * area
-                table[planes, i + 1, j + 1] += copies * area * squared(centred)
-    for i in range(rows):
-        for j in range(cols):
-            table[planes, i + 1, j + 1] += deviations[i, j]
-    for i in range(1, UNITS + 1):
-        for j in range(1, UNITS + 1):
-            for p in range(planes + 1):
-                table[p, i, j] += table[p, i - 1, j] + table[p, i, j - 1]
-                table[p, i, j] -= table[p, i - 1, j - 1]
-
+    planes = mean.shape[0]
+    table = _sums(mean, deviations, height, width, unit, copies)
     energies = np.empty(UNITS, np.int64)
     means = np.empty((planes, MOST + 1, MOST + 1), np.int32)
     rest = np.empty((MOST, MOST), np.int64)
@@ -121,10 +98,8 @@ def uniform_energies(mean, deviations, height, width, unit, copies):
     energy = np.empty((MOST, MOST), np.int64)
     for side in range(1, UNITS + 1):
         size = min(side * unit, max(height, width))
-        heights, widths = (
-            lengths(height, size, MOST + 1),
-            lengths(width, size, MOST + 1),
-        )
+        heights = lengths(height, size, MOST + 1)
+        widths = lengths(width, size, MOST + 1)
         for i in range(MOST + 1):
             top, bottom = min(side * i, UNITS), min(side * (i + 1), UNITS)
             for j in range(MOST + 1):
@@ -147,6 +122,47 @@ def uniform_energies(mean, deviations, height, width, unit, copies):
                 total += energy[i, j]
         energies[side - 1] = total
     return energies
+
+
+@no_type_check
+@helper
+def _sums(mean, deviations, height, width, unit, copies):
+    """Returns sums over all blocks above and left of each corner of blocks.
+
+    int64 `planes+1 33 33`: of means times area, and, last, of squares.
+
+    Args:
+      mean: see `uniform_energies`, as the following.
+      deviations: int64 `rows cols`.
+      height: of the image, in pixels.
+      width: of the image, in pixels.
+      unit: in pixels.
+      copies: see `grid_energies`.
+    """
+    planes, rows, cols = mean.shape
+    table = np.zeros((planes + 1, UNITS + 1, UNITS + 1), np.int64)
+    for p in range(planes):
+        # Centred, so that means and squares lose nothing when they are summed.
+        total = 0
+        for i in range(rows):
+            for j in range(cols):
+                total += mean[p, i, j] * _area(i, j, height, width, unit)
+        centre = total // (height * width)
+        for i in range(rows):
+            for j in range(cols):
+                area = _area(i, j, height, width, unit)
+                centred = mean[p, i, j] - centre
+                table[p, i + 1, j + 1] = centred * area
+                table[planes, i + 1, j + 1] += copies * area * squared(centred)
+    for i in range(rows):
+        for j in range(cols):
+            table[planes, i + 1, j + 1] += deviations[i, j]
+    for i in range(1, UNITS + 1):
+        for j in range(1, UNITS + 1):
+            for p in range(planes + 1):
+                table[p, i, j] += table[p, i - 1, j] + table[p, i, j - 1]
+                table[p, i, j] -= table[p, i - 1, j - 1]
+    return table
 
 
 @no_type_check

@@ -38,6 +38,7 @@ class Quadtree(NamedTuple):
       pairs: energy of the pairs of pixels inside each block of 2 x 2 pixels, across its
         right edge, and across its lower edge, int64 `3 rows cols`.
       shapes: rows and columns of each level, int64 `levels 2`.
+      starts: how many blocks come before those of each level, int64 `levels`.
       keys: int32 `blocks`.
       tops: int32 `blocks`.
       gains: int64 `blocks`.
@@ -51,6 +52,7 @@ class Quadtree(NamedTuple):
     copies: int
     pairs: np.ndarray
     shapes: np.ndarray
+    starts: np.ndarray
     keys: np.ndarray
     tops: np.ndarray
     gains: np.ndarray
@@ -72,14 +74,17 @@ def quadtree(image: np.ndarray, largest: int, channels: Channels) -> Quadtree:
     copies = c if channels == "mixed" else 1
     levels = max(0, (max(h, w) // 2).bit_length() - 1)
     shapes = [(-(-h >> level), -(-w >> level)) for level in range(1, levels + 1)]
-    total = sum(rows * cols for rows, cols in shapes)
+    shapes = np.array(shapes, np.int64).reshape(-1, 2)
+    blocks = shapes.prod(1)
+    total = int(blocks.sum())
     pixels, bits = _integers(image)
     tree = Quadtree(
         pixels=pixels,
         bits=bits,
         copies=copies,
         pairs=np.zeros((3, -(-h // 2), -(-w // 2)), np.int64),
-        shapes=np.array(shapes, np.int64).reshape(-1, 2),
+        shapes=shapes,
+        starts=blocks.cumsum() - blocks,
         keys=np.empty(total, np.int32),
         tops=np.empty(total, np.int32),
         gains=np.empty(total, np.int64),
@@ -92,22 +97,13 @@ def quadtree(image: np.ndarray, largest: int, channels: Channels) -> Quadtree:
 
 
 @no_type_check
-@compiled
-def start_of(shapes, number):
-    """Returns how many blocks come before those of a level, the first of which is 0."""
-    start = 0
-    for n in range(number):
-        start += shapes[n, 0] * shapes[n, 1]
-    return start
-
-
-@no_type_check
 @helper
-def parent_of(shapes, number, i, j):
+def parent_of(tree, number, i, j):
     """Returns the number of the block that holds one of a level, -1 if none does."""
-    if number + 1 == shapes.shape[0]:
+    above = number + 1
+    if above == tree.shapes.shape[0]:
         return -1
-    return start_of(shapes, number + 1) + (i >> 1) * shapes[number + 1, 1] + (j >> 1)
+    return tree.starts[above] + (i >> 1) * tree.shapes[above, 1] + (j >> 1)
 
 
 @no_type_check
@@ -138,7 +134,7 @@ def _grow(tree, largest):
         energy = np.empty((rows, cols), np.int64)
         spread = np.empty((rows, cols), np.int64)
         grid_energies(deviations, mean, heights, widths, tree.copies, spread, energy)
-        k = start_of(tree.shapes, number)
+        k = tree.starts[number]
         for i in range(rows):
             for j in range(cols):
                 tree.gains[k] = energy[i, j] - energy_before[i, j]
@@ -156,7 +152,7 @@ def _grow(tree, largest):
         rows, cols = tree.shapes[number, 0], tree.shapes[number, 1]
         size = 2 << number
         heights, widths = lengths(h, size, rows + 1), lengths(w, size, cols + 1)
-        k = start_of(tree.shapes, number)
+        k = tree.starts[number]
         for i in range(rows):
             for j in range(cols):
                 score = -1
@@ -164,7 +160,7 @@ def _grow(tree, largest):
                 if size <= largest and heights[i] * widths[j] > 1:
                     score = score_of(tree.gains[k], number + 1)
                 top = 0
-                above = parent_of(tree.shapes, number, i, j)
+                above = parent_of(tree, number, i, j)
                 if above >= 0:
                     score, top = max(score, scores[above]), tree.tops[above]
                 key = _key(score, number + 1, i, j)
@@ -321,7 +317,7 @@ def blocks_of(tree: Quadtree, level: int) -> tuple[np.ndarray, np.ndarray]:
     int32 `planes rows cols` and int64 `rows cols`.
     """
     rows, cols = tree.shapes[level - 1]
-    start = start_of(tree.shapes, level - 1)
+    start = tree.starts[level - 1]
     here = slice(start, start + rows * cols)
     mean = tree.means[:, here].reshape(-1, rows, cols)
     return mean, tree.deviations[here].reshape(rows, cols)
