@@ -5,6 +5,7 @@ import pytest
 import reference
 from folders import photograph
 
+import vim_jax
 from vim_jax import SecretKey
 from vim_jax.data import exchanges, shuffling
 from vim_jax.data.shuffling import shuffle_image
@@ -92,6 +93,17 @@ def test_a_plan_of_another_shape_is_refused():
     stream = KEY.stream(KEY.nonce("a", image))
     with pytest.raises(ValueError, match=r"size is of \(9, 8\) pixels.*\(8, 9\)"):
         shuffle_image(image, plan(4, (9, 8)), stream, channels="joint")
+
+
+@pytest.mark.parametrize("shape", [(1, 65_537), (65_537, 1)])
+def test_regions_too_long_for_coins_are_refused(shape):
+    image = np.zeros((*shape, 1), np.uint8)
+    key = KEY.for_image("a", image)
+    size = np.full(shape, 65_537, np.int32)
+    with pytest.raises(ValueError, match="too long to be shuffled: use regions of up"):
+        shuffle_image(image, size, KEY.stream(key.nonce), channels="independent")
+    with pytest.raises(ValueError, match="too long to be shuffled: use regions of up"):
+        vim_jax.shuffle(key, image, 65_537)
 
 
 @pytest.mark.parametrize("shape", [(2, 600), (300, 3)])

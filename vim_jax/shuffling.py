@@ -24,6 +24,7 @@ from vim_jax.regions import (
     bounds_of,
     regions_of,
 )
+from vim_jax.rounds import check_sides
 from vim_jax.scrambling import exchange_regions
 from vim_jax.words import (
     Starts,
@@ -77,8 +78,9 @@ def shuffle(
 
     Raises:
       ValueError: on an image of another rank or dtype, a plan for another shape, a
-        size below 1, unknown `channels`, more than 16 channels to be "mixed", a batch
-        of keys, or an image key with fewer words than this image takes.
+        size below 1, regions of more than 65,536 pixels a side, unknown `channels`,
+        more than 16 channels to be "mixed", a batch of keys, or an image key with fewer
+        words than this image takes.
       TypeError: if `key` is a `SecretKey`.
 
     Examples:
@@ -207,6 +209,7 @@ def _move(source, scrambling, cells, regions, bounds, channels, inverse):
       channels: see `shuffle`.
       inverse: whether to undo it.
     """
+    check_sides(bounds.height, bounds.width)
     if jnp.issubdtype(cells.dtype, jnp.floating):
         return _move_floats(
             bounds, channels, inverse, cells, source, scrambling, regions

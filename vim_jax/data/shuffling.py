@@ -14,7 +14,7 @@ from vim_jax._types import Channels
 from vim_jax.data.exchanges import bytes_needed, exchange_rectangles
 from vim_jax.keys import ImageStream
 from vim_jax.regions import sizes_in
-from vim_jax.rounds import rounds_of
+from vim_jax.rounds import check_sides, rounds_of
 from vim_jax.words import BYTES, moving_planes, starts_of, turn_words
 
 _BAND_PIXELS = 1 << 21
@@ -43,7 +43,8 @@ def shuffle_image(
       The mixed image, `h w c`.
 
     Raises:
-      ValueError: if the plan is that of another shape.
+      ValueError: if the plan is that of another shape, or has regions of more than
+        65,536 pixels a side.
     """
     if size.shape != image.shape[:2]:
         raise ValueError(
@@ -133,6 +134,8 @@ def _shuffle_band(
     """Returns rows of an image, shuffled within their regions."""
     h, w, c = image.shape
     regions = list(_regions_by_shape(size))
+    for _, height, width in regions:
+        check_sides(height, width)
     rounds = [rounds_of(x.height, x.width) for x in regions]
     needed = [
         bytes_needed(x.height, x.width, r) for x, r in zip(regions, rounds, strict=True)
