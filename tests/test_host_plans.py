@@ -135,7 +135,7 @@ def test_loops_are_compiled_once_for_images_of_a_kind():
     mixer = VisualMixer(level=0.6, clip=True)
     image = image_of("photograph", (SIDE, SIDE, 3), np.uint8)
     plan_image(image[:40, :50].copy(), mixer)
-    loops = (plan_tree._grow, plan_grids.uniform_energies, plan_cuts.energy_at)
+    loops = (plan_tree._measure, plan_grids.uniform_energies, plan_cuts.energy_at)
     before = [len(x.signatures) for x in loops]
     plan_image(image[:33, 5:], mixer)  # A view.
     image.flags.writeable = False

@@ -7,7 +7,7 @@ import numpy as np
 from vim_jax.cuts import GAIN_BITS, NO_REGION
 from vim_jax.data.compiled import compiled, helper
 from vim_jax.data.plan_grids import squared
-from vim_jax.data.plan_tree import Quadtree, parent_of
+from vim_jax.data.plan_tree import Quadtree, level_above
 from vim_jax.quadtree import KEY_BITS
 
 
@@ -100,9 +100,13 @@ def total_gain(tree: Quadtree) -> int:
 
 @no_type_check
 @helper
-def _merges(tree, cut, k):
-    """Returns whether a block is a region or a part of one."""
-    return tree.tops[k] >= cut.top or tree.keys[k] >= cut.other
+def _merges(key, top, cut):
+    """Returns whether a block with these keys is a region or a part of one.
+
+    It takes no tree: counting who refers to its arrays, for each block, would take
+    longer than all the rest.
+    """
+    return top >= cut.top or key >= cut.other
 
 
 @no_type_check
@@ -110,15 +114,16 @@ def _merges(tree, cut, k):
 def sizes_at(tree, cut):
     """Returns the int32 `h w` sizes of the plan for a cut of a quadtree."""
     h, w, _ = tree.pixels.shape
-    count = np.empty(tree.keys.size, np.uint8)  # Of blocks that are regions, above too.
+    keys, tops = tree.keys, tree.tops
+    count = np.empty(keys.size, np.uint8)  # Of blocks that are regions, above too.
     for number in range(tree.shapes.shape[0] - 1, -1, -1):
-        k = tree.starts[number]
-        for i in range(tree.shapes[number, 0]):
-            for j in range(tree.shapes[number, 1]):
-                above = parent_of(tree, number, i, j)
-                count[k] = _merges(tree, cut, k)
-                if above >= 0:
-                    count[k] += count[above]
+        k, (rows, cols) = tree.starts[number], tree.shapes[number]
+        start, wide = level_above(tree, number)
+        for i in range(rows):
+            for j in range(cols):
+                count[k] = _merges(keys[k], tops[k], cut)
+                if start >= 0:
+                    count[k] += count[start + (i >> 1) * wide + (j >> 1)]
                 k += 1
     size = np.ones((h, w), np.int32)
     if count.size:
@@ -133,18 +138,20 @@ def sizes_at(tree, cut):
 def energy_at(tree, cut):
     """Returns the expected energy of the plan for a cut of a quadtree, int64."""
     planes = tree.means.shape[0]
-    merged = np.empty(tree.keys.size, np.bool_)
-    means = np.empty((planes, tree.keys.size), np.int32)
+    keys, tops = tree.keys, tree.tops
+    merged = np.empty(keys.size, np.bool_)
+    means = np.empty((planes, keys.size), np.int32)
     energy = 0
     for number in range(tree.shapes.shape[0] - 1, -1, -1):
-        k = tree.starts[number]
-        for i in range(tree.shapes[number, 0]):
-            for j in range(tree.shapes[number, 1]):
-                merged[k] = _merges(tree, cut, k)
+        k, (rows, cols) = tree.starts[number], tree.shapes[number]
+        start, wide = level_above(tree, number)
+        for i in range(rows):
+            for j in range(cols):
+                merged[k] = _merges(keys[k], tops[k], cut)
                 if merged[k]:
                     energy += tree.spreads[k]
-                above = parent_of(tree, number, i, j)
-                inherits = above >= 0 and merged[above]
+                above = start + (i >> 1) * wide + (j >> 1)
+                inherits = start >= 0 and merged[above]
                 for p in range(planes):
                     means[p, k] = means[p, above] if inherits else tree.means[p, k]
                 k += 1

@@ -92,29 +92,28 @@ def quadtree(image: np.ndarray, largest: int, channels: Channels) -> Quadtree:
         means=np.empty((c // copies, total), np.int32),
         deviations=np.empty(total, np.int64),
     )
-    _grow(tree, min(largest, max(h, w) // 2))
+    _measure(tree)
+    _give_keys(tree, min(largest, max(h, w) // 2))
     return tree
 
 
 @no_type_check
 @helper
-def parent_of(tree, number, i, j):
-    """Returns the number of the block that holds one of a level, -1 if none does."""
+def level_above(tree, number):
+    """Returns where the level of twice the size starts, and the blocks of its rows.
+
+    -1 if there is none. Asked for once a level: in loops, it would take a while.
+    """
     above = number + 1
     if above == tree.shapes.shape[0]:
-        return -1
-    return tree.starts[above] + (i >> 1) * tree.shapes[above, 1] + (j >> 1)
+        return -1, 0
+    return tree.starts[above], tree.shapes[above, 1]
 
 
 @no_type_check
 @compiled
-def _grow(tree, largest):
-    """Fills in a quadtree, but for its pixels.
-
-    Args:
-      tree: the quadtree.
-      largest: see `quadtree`, half of the image or less.
-    """
+def _measure(tree):
+    """Fills in the moments of all blocks, and what they gain."""
     h, w, _ = tree.pixels.shape
     planes = tree.means.shape[0]
     _, rows, cols = tree.pairs.shape
@@ -125,8 +124,8 @@ def _grow(tree, largest):
     spread_before = np.zeros((rows, cols), np.int64)
     for i in range(rows):
         for j in range(cols):
-            inside, right, below = tree.pairs[:, i, j]
-            energy_before[i, j] = inside + right + below
+            energy_before[i, j] = tree.pairs[0, i, j]
+            energy_before[i, j] += tree.pairs[1, i, j] + tree.pairs[2, i, j]
     for number in range(tree.shapes.shape[0]):
         rows, cols = tree.shapes[number, 0], tree.shapes[number, 1]
         size = 2 << number
@@ -147,12 +146,24 @@ def _grow(tree, largest):
             mean, deviations, energy, spread, heights, widths, tree.copies
         )
 
+
+@no_type_check
+@compiled
+def _give_keys(tree, largest):
+    """Fills in keys and tops by what blocks gain.
+
+    Args:
+      tree: the quadtree.
+      largest: see `quadtree`, half of the image or less.
+    """
+    h, w, _ = tree.pixels.shape
     scores = np.empty(tree.keys.size, np.int32)
     for number in range(tree.shapes.shape[0] - 1, -1, -1):
         rows, cols = tree.shapes[number, 0], tree.shapes[number, 1]
         size = 2 << number
         heights, widths = lengths(h, size, rows + 1), lengths(w, size, cols + 1)
         k = tree.starts[number]
+        start, wide = level_above(tree, number)
         for i in range(rows):
             for j in range(cols):
                 score = -1
@@ -160,8 +171,8 @@ def _grow(tree, largest):
                 if size <= largest and heights[i] * widths[j] > 1:
                     score = score_of(tree.gains[k], number + 1)
                 top = 0
-                above = parent_of(tree, number, i, j)
-                if above >= 0:
+                if start >= 0:
+                    above = start + (i >> 1) * wide + (j >> 1)
                     score, top = max(score, scores[above]), tree.tops[above]
                 key = _key(score, number + 1, i, j)
                 if size <= largest < 2 * size:
