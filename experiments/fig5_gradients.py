@@ -11,8 +11,8 @@ mixed anew sixteen times, and the variance of the gradient is divided by its mea
 
 "published once": each image is mixed before training; "fresh": anew at every step.
 The file given by `--json` is written after each network: start the command again and
-it goes on. `cpu` takes half an hour on one core. Expect cosines near 0 for all, lower
-ones for mixed images, and more noise from shuffling the larger the regions.
+it goes on. `cpu` takes an hour and a quarter on one core. Expect cosines near 0 for
+all, lower ones for mixed images, and more noise from shuffling the larger the regions.
 """
 
 import dataclasses
