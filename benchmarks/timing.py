@@ -10,11 +10,15 @@ import jax
 Ways = Mapping[str, Callable[[], Any]]
 """Ways to do one job, by name."""
 
+# A turn takes at least so many seconds: a single call of a fast way would find caches
+# and threads as the slow one before it left them.
+_TURN = 0.1
+
 
 def seconds(ways: Ways, repeats: int) -> dict[str, float]:
-    """Returns the median seconds of each way.
+    """Returns the median seconds that a call of each way takes.
 
-    Runs take turns, so that a slower or busier moment of the machine hits all of them.
+    They take turns, so that a slower or busier moment of the machine hits all of them.
 
     Args:
       ways: called once before timing, to compile.
@@ -25,10 +29,17 @@ def seconds(ways: Ways, repeats: int) -> dict[str, float]:
         jax.block_until_ready(way())
     for _ in range(repeats):
         for name, way in ways.items():
-            start = time.perf_counter()
-            jax.block_until_ready(way())
-            times[name].append(time.perf_counter() - start)
+            times[name].append(_turn(way))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _turn(way: Callable[[], Any]) -> float:
+    """Returns the mean seconds of as many calls as fit a turn, one at least."""
+    calls, start = 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < _TURN:
+        jax.block_until_ready(way())
+        calls += 1
+    return spent / calls
 
 
 def mvalues_per_s(ways: Ways, values: int, repeats: int) -> dict[str, float]:
