@@ -280,8 +280,9 @@ def gradients_table(results: Results) -> str:
     ]
     row = results["rows"][0]
     words = (
-        f"{row['data']}, {row['images']:,} images, {row['steps']} steps of "
-        f"{row['batch_size']}. The noise is given at four moments of the training."
+        f"{DATA_NAMES.get(row['data'], row['data'])}: {row['images']:,} images, "
+        f"{row['steps']} steps of {row['batch_size']}. The noise is given at four "
+        "moments of the training."
     )
     return f"{words}\n\n{table(heads, cells)}"
 
