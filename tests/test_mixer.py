@@ -357,6 +357,25 @@ def test_many_keys_share_one_program():
                 mixer.restore(key, mixed, plans)
 
 
+def test_levels_share_one_program():
+    images = batch()
+
+    def mixer(**goal):
+        return vim_jax.VisualMixer(**goal, clip=True)
+
+    for one, others in (
+        (mixer(level=0.5), [mixer(level=x) for x in (0.0, 0.3, 1.0)]),
+        (mixer(target_vfe=900.0), [mixer(target_vfe=x) for x in (0.5, 2000.0)]),
+    ):
+        mixed, plans = one(secret(), images)
+        one.restore(secret(), mixed, plans)
+        with jax.no_tracing():
+            for other in others:
+                mixed, plans = other(secret(), images)
+                restored = other.restore(secret(), mixed, plans)
+                np.testing.assert_array_equal(restored, images)
+
+
 def test_works_inside_jit_under_a_prng_key():
     images = batch()
     mixer = vim_jax.VisualMixer(region_size=5)

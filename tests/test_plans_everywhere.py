@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from plan_cases import PHOTOGRAPHS, checkerboard, patches, photograph, plan_regions
+from shuffle_cases import COLLECTIVES
 
 import vim_jax
 
@@ -55,7 +56,9 @@ def batch_over_devices() -> NamedSharding:
 def test_plans_sharded_over_devices_are_the_eager_ones():
     sharding = batch_over_devices()
     batch = jax.device_put(patches(64), sharding)
-    plans = jax.jit(jax.vmap(plan_third), out_shardings=sharding)(batch)
+    run = jax.jit(jax.vmap(plan_third), out_shardings=sharding).lower(batch).compile()
+    assert not COLLECTIVES.findall(run.as_text() or "")
+    plans = run(batch)
     assert len(plans.size.sharding.device_set) == 8
     assert_as_eager(plans)
 
@@ -68,7 +71,9 @@ def test_plans_in_shard_map_are_the_eager_ones():
         in_specs=P("batch"),
         out_specs=P("batch"),
     )
-    assert_as_eager(jax.jit(plan)(patches(64)))
+    run = jax.jit(plan).lower(patches(64)).compile()
+    assert not COLLECTIVES.findall(run.as_text() or "")
+    assert_as_eager(run(patches(64)))
 
 
 def test_large_plans_of_a_batch_are_the_eager_ones():

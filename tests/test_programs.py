@@ -139,6 +139,19 @@ def temporary_memory(size) -> float:
     return memory.temp_size_in_bytes / (16 * 224 * 224 * 3)
 
 
+def test_planning_needs_little_memory():
+    images = jax.ShapeDtypeStruct((4, 224, 224, 3), jnp.uint8)
+
+    @jax.jit
+    @jax.vmap
+    def plans(image):
+        return vim_jax.plan_regions(image, level=0.5, clip=True)
+
+    memory = plans.lower(images).compile().memory_analysis()
+    assert memory is not None
+    assert memory.temp_size_in_bytes < 9 * images.size
+
+
 @pytest.mark.parametrize("size", [4, 16])
 def test_temporary_memory_is_at_most_8_times_the_batch(size):
     assert temporary_memory(size) <= 8

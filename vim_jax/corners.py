@@ -14,18 +14,15 @@ from jax.typing import DTypeLike
 Corners: TypeAlias = tuple[jax.Array, ...]
 
 
-def corners_of(pixels: jax.Array, extent: jax.Array, rows: int, cols: int) -> Corners:
-    """Returns the corners of an integer `h w c` image, 0 outside its extent.
+def corners_of(pixels: jax.Array, rows: int, cols: int) -> Corners:
+    """Returns the corners of an integer `h w c` image, 0 beyond it.
 
     Args:
-      pixels: the image, padded at the lower and right edge with anything.
-      extent: int64 `2`, its true height and width.
+      pixels: the image.
       rows: number of blocks from top to bottom, enough for `h`.
       cols: number of blocks from left to right, enough for `w`.
     """
     h, w, c = pixels.shape
-    inside = (jnp.arange(h) < extent[0])[:, None] & (jnp.arange(w) < extent[1])[None]
-    pixels = jnp.where(inside[:, :, None], pixels, jnp.zeros((), pixels.dtype))
     pixels = jnp.pad(pixels, ((0, 2 * rows - h), (0, 2 * cols - w), (0, 0)))
     planes = pixels.reshape(rows, 2, cols, 2, c).transpose(1, 3, 4, 0, 2)
     return planes[0, 0], planes[0, 1], planes[1, 0], planes[1, 1]

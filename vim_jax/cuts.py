@@ -121,7 +121,7 @@ def search(curve: Curve, gain: jax.Array, last: Cut, first: jax.Array) -> Cut:
     return Cut(jnp.where(first, low, last.top), jnp.where(first, low, nearest))
 
 
-def sizes_at(tree: Quadtree, cut: Cut, shape: tuple[int, int]) -> jax.Array:
+def sizes_at(tree: Quadtree, cut: Cut) -> jax.Array:
     """Returns the int32 `h w` sizes of the plan for a cut."""
 
     def count(above, level):
@@ -132,18 +132,15 @@ def sizes_at(tree: Quadtree, cut: Cut, shape: tuple[int, int]) -> jax.Array:
     levels, _ = jax.lax.scan(count, start + 0 * cut.top, tree.coarse, reverse=True)
     for level in reversed(tree.fine):
         levels, _ = count(levels, level)
-    return repeated(jnp.int32(1) << levels, shape)
+    return repeated(jnp.int32(1) << levels, tree.shape)
 
 
-def energy_at(
-    tree: Quadtree, cut: Cut, extent: jax.Array, turn: jax.Array
-) -> jax.Array:
+def energy_at(tree: Quadtree, cut: Cut, turn: jax.Array) -> jax.Array:
     """Returns the expected energy of the plan for a cut, int64.
 
     Args:
       tree: the quadtree.
       cut: the thresholds.
-      extent: int64 `2`.
       turn: int32 scalar that is not known at compile time and equal for all images of a
         batch: a loop counter.
     """
@@ -164,8 +161,8 @@ def energy_at(
         return jnp.where(shuffled[None] > 0, means, pixels << (16 - tree.bits))
 
     a, b, c, d = map(corner, tree.corners)
-    heights = block_lengths(extent[0], 2, rows)
-    widths = block_lengths(extent[1], 2, cols)
+    height, width = tree.shape
+    heights, widths = block_lengths(height, 2, rows), block_lengths(width, 2, cols)
     steps = pair_energies((a, b, c, d), heights, widths, jnp.int64, 16, len(a) <= 4)
     # One after the other, so that XLA sums over channels where it computes the steps.
     return (steps + spreads[0]).sum() + sum(spread.sum() for spread in spreads[1:])

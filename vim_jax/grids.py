@@ -8,10 +8,12 @@ large numbers from each other.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vim_jax.moments import divide, squared
 
@@ -44,19 +46,19 @@ def sum_over_planes(function, *arrays: jax.Array) -> jax.Array:
     return functools.reduce(jnp.add, map(function, *arrays))
 
 
-def block_lengths(extent: jax.Array, step: jax.Array | int, count: int) -> jax.Array:
+def block_lengths(length: int, step: jax.Array | int, count: int) -> jax.Array:
     """Returns how much of each block lies inside the image, along one axis.
 
     Args:
-      extent: int64 scalar, size of the image along the axis.
-      step: integer scalar or `n 1`, size of the blocks.
+      length: of the image along the axis, in pixels.
+      step: integer scalar, size of the blocks.
       count: number of blocks.
 
     Returns:
-      int64 `count` (`n count`), 0 for blocks beyond the image.
+      int64 `count`, 0 for blocks beyond the image.
     """
     start = jnp.arange(count, dtype=jnp.int64) * step
-    return jnp.clip(extent - start, 0, step)
+    return jnp.clip(length - start, 0, step)
 
 
 def spread_energy(
@@ -169,34 +171,34 @@ def merge(blocks: Blocks, heights: jax.Array, widths: jax.Array, copies: int) ->
     )
 
 
-MOST = 8
-
-UNITS = 32
-"""A grid is laid out in units, of which the image has at most this many a side."""
-
-
 def uniform_energies(
-    finest: Blocks, extent: jax.Array, unit: jax.Array, copies: int
-) -> tuple[jax.Array, jax.Array]:
-    """Returns the energies of grids of 1, 2, ... units a side, where they are coarse.
+    finest: Blocks,
+    shape: tuple[int, int],
+    unit: int,
+    sizes: Sequence[int],
+    copies: int,
+) -> jax.Array:
+    """Returns the energies of uniform grids, where they are coarse.
 
     Args:
-      finest: the blocks of one unit, `32 32` of them (means `planes 32 32`).
-      extent: int64 `2`, height and width of the image.
-      unit: int64 scalar, in pixels; 32 units or more cover the image.
+      finest: blocks of one unit that cover the image.
+      shape: height and width of the image in pixels.
+      unit: in pixels.
+      sizes: of the grids' regions in units, in order.
       copies: number of channels that one plane stands for.
 
     Returns:
-      int64 `32` sizes, the last of them one region, and int64 `32` energies, which
-      mean nothing for grids of more than eight blocks along a side.
+      int64, one a grid.
     """
-    heights, widths = (block_lengths(side, unit, UNITS) for side in extent)
+    counts = tuple(-(-side // unit) for side in shape)
+    heights, widths = map(block_lengths, shape, (unit, unit), counts)
     area = (heights[:, None] * widths[None])[None]
     # Centred, so that means and squares lose nothing when they are summed.
-    mean = finest.mean.astype(jnp.int64)
-    whole = divide((mean * area).sum((1, 2), keepdims=True), extent[0] * extent[1])
+    mean = finest.mean[:, : counts[0], : counts[1]].astype(jnp.int64)
+    whole = divide((mean * area).sum((1, 2), keepdims=True), shape[0] * shape[1])
     mean = mean - whole
-    energy = finest.deviations + copies * (area * squared(mean)).sum(0)
+    energy = finest.deviations[: counts[0], : counts[1]]
+    energy += copies * (area * squared(mean)).sum(0)
 
     def table(x):
         """Sums over all rectangles at the upper left corner."""
@@ -209,21 +211,27 @@ def uniform_energies(
             x = jnp.concatenate([zero[None], x]).transpose(1, 2, 0)
         return x
 
-    side = jnp.arange(1, UNITS + 1)
-    edges = jnp.minimum(side[:, None] * jnp.arange(MOST + 2)[None], UNITS)
+    most = [-(-count // sizes[0]) for count in counts]  # Regions a side.
+    rows, cols = (
+        np.minimum(np.outer(sizes, np.arange(n + 2)), count)
+        for n, count in zip(most, counts, strict=True)
+    )
     sums = table(jnp.concatenate([mean * area, energy[None]]))
-    sums = sums[:, edges[:, :, None], edges[:, None, :]]
+    sums = sums[:, rows[:, :, None], cols[:, None, :]]
     sums = jnp.diff(jnp.diff(sums, axis=2), axis=3)
-    sizes = jnp.minimum(side * unit, jnp.maximum(*extent))
 
     def grid(size, sums):
-        heights, widths = (block_lengths(side, size, MOST + 1) for side in extent)
+        heights, widths = (
+            block_lengths(side, size, n + 1)
+            for side, n in zip(shape, most, strict=True)
+        )
         count = jnp.maximum(heights[:, None] * widths[None], 1)[None]
         # Of a signed number: by an offset that is a multiple of the count.
         mean = divide(sums[:-1] + (count << 24), count) - (1 << 24)
         deviations = sums[-1] - copies * (count * squared(mean)).sum(0)
-        deviations = jnp.maximum(deviations, 0)[:MOST, :MOST]
+        deviations = jnp.maximum(deviations, 0)[:-1, :-1]
         spread = spread_energy(deviations, heights, widths, copies)
         return (spread + step_energy(mean, heights, widths, copies)).sum()
 
-    return sizes, jax.vmap(grid, (0, 1))(sizes, sums)
+    in_pixels = jnp.array([min(size * unit, max(shape)) for size in sizes], jnp.int64)
+    return jax.vmap(grid, (0, 1))(in_pixels, sums)

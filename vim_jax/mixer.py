@@ -9,10 +9,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 
-from vim_jax._types import AnyArray, Channels, check_channels, check_dtype, concrete
+from vim_jax._types import (
+    AnyArray,
+    Channels,
+    as_pixels,
+    check_channels,
+    check_dtype,
+    concrete,
+)
 from vim_jax.keys import ImageKey, SecretKey
 from vim_jax.keystream import key_material
-from vim_jax.planning import TargetError, check_target, plan_regions
+from vim_jax.planning import (
+    TargetError,
+    check_target,
+    goal_words,
+    plan_for,
+    plan_regions,
+)
 from vim_jax.regions import RegionPlan, RegionSize, check_region_size, uniform_plan
 from vim_jax.shuffling import shuffle, unshuffle
 from vim_jax.vfe import expected_vfe
@@ -122,8 +135,8 @@ class VisualMixer:
         keys = self._keys(key, batch, ids)
         images = jnp.asarray(batch)
         # Two programs: in one, XLA would plan anew for each use of the plan.
-        plans = _plan(self, images)
-        mixed = _shuffle(self, keys, images, plans)
+        plans = _plan_each(self, images)
+        mixed = _move_each(shuffle, self, keys, images, plans)
         reached = None if plans.reached is None else concrete(plans.reached)
         if not self.clip and reached is not None and not reached.all():
             first = int(np.flatnonzero(~reached)[0])
@@ -160,7 +173,8 @@ class VisualMixer:
         """
         _check_batch(mixed)
         if not isinstance(key, SecretKey):
-            return _restore(self, self._keys(key, mixed, ids), mixed, plans)
+            keys = self._keys(key, mixed, ids)
+            return _move_each(unshuffle, self, keys, mixed, plans)
         names = _names(mixed, ids)
         if plans.nonce is None:
             raise ValueError(
@@ -170,7 +184,7 @@ class VisualMixer:
         nonces = np.asarray(plans.nonce)
         shape = np.shape(mixed)[1:]
         keys = _stack([key.image_key(nonce, shape) for nonce in nonces])
-        restored = _restore(self, keys, jnp.asarray(mixed), plans)
+        restored = _move_each(unshuffle, self, keys, jnp.asarray(mixed), plans)
         for name, nonce, pixels in zip(
             names, nonces, np.asarray(restored), strict=True
         ):
@@ -238,27 +252,41 @@ def _stack(keys: Sequence[ImageKey]) -> ImageKey:
     )
 
 
+def _plan_each(mixer: VisualMixer, batch: jax.Array) -> RegionPlan:
+    if mixer.region_size is not None:
+        return _uniform_plan_each(mixer, batch)
+    # All levels share a program, and so do all targets.
+    return _plan_each_for(
+        batch,
+        goal_words(mixer.level, mixer.target_vfe, batch[0].size),
+        is_level=mixer.level is not None,
+        max_region=mixer.max_region,
+        channels=mixer.channels,
+    )
+
+
 @functools.partial(jax.jit, static_argnums=0)
-def _plan(mixer: VisualMixer, batch):
+def _uniform_plan_each(mixer: VisualMixer, batch):
     return jax.vmap(mixer.plan)(batch)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _shuffle(mixer: VisualMixer, keys, batch, plans):
-    return jax.vmap(functools.partial(_apply, shuffle, mixer))(keys, batch, plans)
+@functools.partial(jax.jit, static_argnames=("is_level", "max_region", "channels"))
+def _plan_each_for(batch, goal, **settings):
+    def plan(image):
+        return plan_for(as_pixels(image), goal, **settings)[0]
+
+    return jax.vmap(plan)(batch)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _restore(mixer: VisualMixer, keys, mixed, plans):
-    restore = functools.partial(_apply, unshuffle, mixer)
-    return jax.vmap(restore)(keys, mixed, plans)
-
-
-def _apply(function, mixer: VisualMixer, key, image, plan):
-    return function(
-        key,
-        image,
-        plan,
-        channels=mixer.channels,
-        scramble_regions=mixer.scramble_regions,
+def _move_each(function, mixer: VisualMixer, keys, batch, plans) -> jax.Array:
+    return _moved_each(
+        function, mixer.channels, mixer.scramble_regions, keys, batch, plans
     )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _moved_each(function, channels, scramble_regions, keys, batch, plans):
+    moved = functools.partial(
+        function, channels=channels, scramble_regions=scramble_regions
+    )
+    return jax.vmap(moved)(keys, batch, plans)

@@ -11,11 +11,9 @@ Plans come from one family, ordered from the untouched image to one region:
 
 No step is taken to raise the VFE: a search only needs that one end of the family lies
 below the target and the other above it. All decisions compare integers, so that a plan
-is the same eager, jitted, vmapped and on every device. And they see nothing but the
-image: not how far it is padded to share a program with images of other shapes.
+is the same eager, jitted, vmapped and on every device.
 """
 
-import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -32,15 +30,15 @@ from vim_jax._types import (
     concrete,
 )
 from vim_jax.cuts import NO_REGION, Cut, curve, energy_at, search, sizes_at, total_gain
-from vim_jax.grids import UNITS, Blocks, uniform_energies
+from vim_jax.grids import uniform_energies
 from vim_jax.moments import ENERGY_UNIT, exact, grey_integers
-from vim_jax.quadtree import Quadtree, pixel_blocks, quadtree
+from vim_jax.quadtree import Quadtree, blocks_of, quadtree
 from vim_jax.regions import Bounds, RegionPlan, check_region_size
 
 GOAL_BITS = 20
 _VFE_LIMIT = 2.0**18
 ROUNDS = 2
-UNIT_STEPS = 2
+_UNIT_STEPS = 2
 
 
 class TargetError(ValueError):
@@ -93,9 +91,8 @@ def plan_regions(
     check_target(level, target_vfe, max_region)
     check_channels(channels)
     pixels = as_pixels(image)
-    plan, reach = plan_padded(
+    plan, reach = plan_for(
         pixels,
-        np.array(pixels.shape[:2], np.int32),
         goal_words(level, target_vfe, pixels.size, scale),
         is_level=level is not None,
         max_region=max_region,
@@ -105,7 +102,7 @@ def plan_regions(
     reached = None if plan.reached is None else concrete(plan.reached)
     if not clip and reached is not None and not reached:
         raise TargetError(out_of_reach(level, target_vfe, max_region, reach))
-    return dataclasses.replace(plan, bounds=_bounds(pixels.shape, max_region))
+    return plan
 
 
 def _bounds(shape: tuple[int, ...], max_region: int | None) -> Bounds:
@@ -127,7 +124,7 @@ def _bounds(shape: tuple[int, ...], max_region: int | None) -> Bounds:
 def goal_words(
     level: float | None, target_vfe: float | None, values: int, scale: float = 1.0
 ) -> np.ndarray:
-    """Returns a goal as `plan_padded` takes it, uint32 `2`.
+    """Returns a goal as `plan_for` takes it, uint32 `2`.
 
     Args:
       level: see `plan_regions`.
@@ -165,7 +162,7 @@ def check_target(
 
 
 def out_of_reach(level, target_vfe, max_region, reach) -> str:
-    """Returns what a `TargetError` says, from the VFEs that `plan_padded` returns."""
+    """Returns what a `TargetError` says, from the VFEs that `plan_for` returns."""
     asked = f"level={level}" if level is not None else f"target_vfe={target_vfe}"
     low, high, whole = (float(x) for x in reach)
     if whole < low:
@@ -209,11 +206,7 @@ def _nearer(target: jax.Array, a: _Fit, b: _Fit) -> _Fit:
 
 
 def _fit_quadtree(
-    tree: Quadtree,
-    extent: jax.Array,
-    whole: jax.Array,
-    target: jax.Array,
-    best: _Fit,
+    tree: Quadtree, whole: jax.Array, target: jax.Array, best: _Fit
 ) -> _Fit:
     """Returns the quadtree plan nearest to the target, or `best` if that is nearer.
 
@@ -229,7 +222,7 @@ def _fit_quadtree(
         found = gains.gain(gains.under(last.cut.top), last.cut.other)
         error = last.energy - tree.own - found
         cut = search(gains, target - tree.own - error, last.cut, turn == 0)
-        found = _Fit(cut, last.size, energy_at(tree, cut, extent, turn))
+        found = _Fit(cut, last.size, energy_at(tree, cut, turn))
         return found, _nearer(target, best, found)
 
     return jax.lax.fori_loop(0, ROUNDS, improve, (_untouched(tree), best))[1]
@@ -241,27 +234,49 @@ def _untouched(tree: Quadtree) -> _Fit:
     return _Fit(Cut(zero + NO_REGION, zero + NO_REGION), zero, tree.own)
 
 
-def _unit_blocks(tree: Quadtree, step: jax.Array, copies: int) -> Blocks:
-    """Returns the first 32 x 32 blocks of 2**step pixels."""
+class Grids(NamedTuple):
+    """Uniform grids of about a quarter of an image and up.
 
-    def fitted(x):
-        x = x[..., :UNITS, :UNITS]
-        edge = [(0, UNITS - n) for n in x.shape[-2:]]
-        return jnp.pad(x, [(0, 0)] * (x.ndim - 2) + edge)
+    Attributes:
+      step: binary logarithm of their unit, in pixels.
+      units: sizes of their regions in units, in order; the last is one region.
+      sizes: the same in pixels.
+      plans: how many of them, from the first, may be plans.
+    """
 
-    coarse = zip(*tree.coarse.blocks, strict=True)
-    options = [pixel_blocks(tree, UNITS, copies)]
-    options += [level.blocks for level in tree.fine]
-    options += [Blocks(*parts) for parts in coarse]
-    options = [jax.tree.map(fitted, blocks) for blocks in options]
-    # Coarser ones are never needed: there would be few of them.
-    options = options[: max(1, len(options) - UNIT_STEPS)]
-    return jax.tree.map(lambda *x: jax.lax.select_n(step, *x), *options)
+    step: int
+    units: list[int]
+    sizes: list[int]
+    plans: int
 
 
-def plan_padded(
+def grids_of(shape: tuple[int, int], largest: int) -> Grids:
+    """Returns the grids of an image.
+
+    Args:
+      shape: height and width in pixels.
+      largest: the largest region size of a plan, in pixels.
+    """
+    entire = max(shape)
+    # The largest power of two that is no more than a quarter of the image.
+    quarter = max(entire >> 2, 1).bit_length() - 1
+    step = max(quarter - _UNIT_STEPS, 0)
+    most, least = -(-entire >> step), max(1 << quarter, 2) >> step
+    units = list(range(least, min(most, largest >> step) + 1))
+    if largest == entire > 1 and most not in units:
+        units.append(most)
+    plans = len(units)
+    if most not in units:
+        units.append(most)
+    return Grids(step, units, [min(n << step, entire) for n in units], plans)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("is_level", "max_region", "channels", "scale")
+)
+@exact
+def plan_for(
     image: AnyArray,
-    extent: AnyArray,
     goal: AnyArray,
     *,
     is_level: bool,
@@ -269,53 +284,42 @@ def plan_padded(
     channels: Channels,
     scale: float = 1.0,
 ) -> tuple[RegionPlan, tuple[jax.Array, jax.Array, jax.Array]]:
-    """Plans an image that may be padded, so that images of many shapes share a program.
+    """Plans an image for a goal that need not be known when this is compiled.
 
     Args:
-      image: `h w c`, uint8 or float in [0, 1]; below and right of its extent anything.
-      extent: int32 `2`, true height and width.
-      goal: from `goal_words`, for the true number of values.
+      image: `h w c`, uint8 or float in [0, 1].
+      goal: from `goal_words`.
       is_level: whether that is a level or a target.
       max_region: see `plan_regions`.
       channels: see `plan_regions`.
       scale: see `plan_regions`.
 
     Returns:
-      The plan, that of the image without its padding, with sizes of 1 outside, and the
-      VFE of: the image, its largest regions, its shuffle as one region.
+      The plan, and the VFE of: the image, its largest regions, its shuffle as one
+      region.
     """
-    return _plan(image, extent, goal, is_level, max_region, channels, scale)
-
-
-@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
-@exact
-def _plan(image, extent, goal, is_level, max_region, channels, scale):
     goal = (goal[0].astype(jnp.int64) << 32) + goal[1].astype(jnp.int64)
     pixels, bits = grey_integers(image)
     h, w, c = pixels.shape
     copies = c if channels == "mixed" else 1
-    extent = extent.astype(jnp.int64)
-    entire = jnp.maximum(*extent)
-    largest = jnp.minimum(entire, max_region or max(h, w))
-    tree = quadtree(pixels, extent, bits, largest, channels)
+    largest = min(max(h, w), max_region or max(h, w))
+    tree = quadtree(pixels, bits, largest, channels)
     own, untouched = tree.own, _untouched(tree)
-
-    # The largest power of two that is no more than a quarter of the image.
-    quarter = 63 - jax.lax.clz(jnp.maximum(entire >> 2, 1))
-    step = jnp.maximum(quarter - UNIT_STEPS, 0)
-    units = _unit_blocks(tree, step, copies)
-    sizes, energies = uniform_energies(units, extent, jnp.int64(1) << step, copies)
+    grids = grids_of((h, w), largest)
+    unit_blocks = blocks_of(tree, grids.step, copies)
+    energies = uniform_energies(
+        unit_blocks, (h, w), 1 << grids.step, grids.units, copies
+    )
     whole = energies[-1]
-    coarse = (sizes >= jnp.maximum(jnp.int64(1) << quarter, 2)) & (sizes <= largest)
-    top_index = jnp.where(coarse, jnp.arange(UNITS), -1).max()
 
     def uniform(index):
-        return _Fit(untouched.cut, sizes[index].astype(jnp.int32), energies[index])
+        sizes = jnp.array(grids.sizes, jnp.int32)
+        return _Fit(untouched.cut, untouched.size + sizes[index], energies[index])
 
     one = untouched.size + 1
-    all_blocks = _Fit(Cut(one, one), untouched.size, own + total_gain(tree))
-    coarsest = _where(top_index >= 0, uniform(top_index), all_blocks)
-    top = coarsest.energy
+    coarsest = _Fit(Cut(one, one), untouched.size, own + total_gain(tree))
+    if grids.plans:
+        coarsest = uniform(grids.plans - 1)
 
     target = own * 0 + goal
     if is_level:
@@ -323,31 +327,33 @@ def _plan(image, extent, goal, is_level, max_region, channels, scale):
         high, low = span >> GOAL_BITS, span & (2**GOAL_BITS - 1)
         target = own + high * goal + ((low * goal) >> GOAL_BITS)
     best = _nearer(target, untouched, coarsest)
-    best = _fit_quadtree(tree, extent, whole, target, best)
-    misses = jnp.where(coarse, abs(energies - target), 2**62)
-    nearest = jnp.where(misses == misses.min(), jnp.arange(UNITS), 0).max()
-    best = _where(top_index >= 0, _nearer(target, best, uniform(nearest)), best)
+    best = _fit_quadtree(tree, whole, target, best)
+    if grids.plans:
+        misses = abs(energies[: grids.plans] - target)
+        numbers = jnp.arange(grids.plans)
+        # The last of those that are as near.
+        nearest = jnp.where(misses == misses.min(), numbers, 0).max()
+        best = _nearer(target, best, uniform(nearest))
     # Beyond the ends there is nothing to search, and where shuffling lowers the VFE
     # the nearest plan would mean nothing.
-    best = _where(target > jnp.maximum(top, own), coarsest, best)
+    top = jnp.maximum(own, coarsest.energy)
+    best = _where(target > top, coarsest, best)
     best = _where(target <= own, untouched, best)
     best = _where(whole < own, coarsest, best)
     best = _where((own == 0) & (whole == 0), untouched, best)
 
-    size = jnp.where(best.size > 0, best.size, sizes_at(tree, best.cut, (h, w)))
-    inside = (jnp.arange(h) < extent[0])[:, None] & (jnp.arange(w) < extent[1])[None]
-    size = jnp.where(inside, size, 1)
-
-    count = (extent[0] * extent[1] * c).astype(jnp.float64)
-    # In this order, which compilers do not change when `count` is constant.
-    factor = scale * ENERGY_UNIT * (1 / count)
+    size = jnp.where(best.size > 0, best.size, sizes_at(tree, best.cut))
+    factor = scale * ENERGY_UNIT * (1 / (h * w * c))
 
     def as_vfe(energy):
         return (energy.astype(jnp.float64) * factor).astype(jnp.float32)
 
     # A target that is the VFE or max VFE of the image, as float32, is within reach.
-    top = jnp.maximum(own, top)
     within = (own - (own >> 20) <= target) & (target <= top + (top >> 20))
-    reached = within & (own <= whole)
-    plan = RegionPlan(size, expected_vfe=as_vfe(best.energy), reached=reached)
+    plan = RegionPlan(
+        size,
+        expected_vfe=as_vfe(best.energy),
+        reached=within & (own <= whole),
+        bounds=_bounds((h, w), max_region),
+    )
     return plan, tuple(map(as_vfe, (own, top, whole)))

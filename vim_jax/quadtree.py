@@ -61,6 +61,7 @@ class Quadtree(NamedTuple):
     """An image in blocks of 2, 4, ... pixels.
 
     Attributes:
+      shape: its height and width in pixels.
       corners: its pixels, one row and column of blocks or more beyond it.
       bits: binary digits that pixels have below one grey level.
       own: int64 scalar, energy of the image.
@@ -68,6 +69,7 @@ class Quadtree(NamedTuple):
       coarse: the other levels, stacked.
     """
 
+    shape: tuple[int, int]
     corners: Corners
     bits: int
     own: jax.Array
@@ -106,15 +108,15 @@ def _level(
     blocks: Blocks,
     quarter_energies: tuple[jax.Array, jax.Array],
     level: jax.Array | int,
-    extent: jax.Array,
-    largest: jax.Array,
+    shape: tuple[int, int],
+    largest: int,
     copies: int,
 ) -> tuple[Level, tuple[jax.Array, jax.Array]]:
     """Returns a level, with its scores for keys, and its energies and spreads."""
     rows, cols = blocks.deviations.shape
     size = jnp.int64(1) << level
-    heights = block_lengths(extent[0], size, rows + 1)
-    widths = block_lengths(extent[1], size, cols + 1)
+    heights = block_lengths(shape[0], size, rows + 1)
+    widths = block_lengths(shape[1], size, cols + 1)
     spread = spread_energy(blocks.deviations, heights, widths, copies)
     mean = blocks.mean[:, : rows + 1, : cols + 1]
     energy = spread + step_energy(mean, heights, widths, copies)
@@ -140,13 +142,18 @@ def _fitted(x: jax.Array, rows: int, cols: int) -> jax.Array:
 
 
 def _finest_blocks(
-    corners: Corners, extent: jax.Array, bits: int, channels: Channels, rows, cols
+    corners: Corners,
+    shape: tuple[int, int],
+    bits: int,
+    channels: Channels,
+    rows: int,
+    cols: int,
 ) -> tuple[Blocks, jax.Array]:
     """Returns the 2 x 2 blocks, and the energy of the pixels in each.
 
     Args:
       corners: from `corners_of`.
-      extent: int64 `2`.
+      shape: height and width of the image.
       bits: see `Quadtree`.
       channels: as in `shuffle`.
       rows: number of rows of blocks wanted.
@@ -154,7 +161,7 @@ def _finest_blocks(
     """
     heights, widths = (
         block_lengths(side, 2, count)
-        for side, count in zip(extent, corners[0].shape[1:], strict=True)
+        for side, count in zip(shape, corners[0].shape[1:], strict=True)
     )
     # Sums of 8-bit integers, and four times their squares, fit 32 bits.
     dtype = jnp.int64 if bits else jnp.int32
@@ -186,47 +193,40 @@ def _finest_blocks(
 
 
 def quadtree(
-    pixels: jax.Array,
-    extent: jax.Array,
-    bits: int,
-    largest: jax.Array,
-    channels: Channels,
+    pixels: jax.Array, bits: int, largest: int, channels: Channels
 ) -> Quadtree:
     """Returns the scored quadtree of an image.
 
     Args:
-      pixels: `h w c` integers, padded at the lower and right edge with anything.
-      extent: int64 `2`, true height and width.
+      pixels: `h w c` integers.
       bits: binary digits that pixels have below one grey level: 0 or 8.
-      largest: int64 scalar, no block larger than this many pixels is a region.
+      largest: no block larger than this many pixels is a region.
       channels: as in `shuffle`.
     """
     h, w, c = pixels.shape
     # Above half of the image a tree is too coarse: grids of other sizes take over.
-    largest = jnp.minimum(largest, jnp.maximum(*extent) // 2)
+    largest = min(largest, max(h, w) // 2)
     copies = c if channels == "mixed" else 1
     depth = max(0, (max(h, w) // 2).bit_length() - 1)
     rows, cols, fine_levels = -(-h // 2), -(-w // 2), 0
     while max(rows, cols) > COARSE and fine_levels < depth:
         rows, cols, fine_levels = -(-rows // 2), -(-cols // 2), fine_levels + 1
     # All fine levels keep a row and a column of blocks beyond the image.
-    corners = corners_of(
-        pixels, extent, (rows + 1) << fine_levels, (cols + 1) << fine_levels
-    )
-    shape = rows << fine_levels, cols << fine_levels
-    blocks, pairs = _finest_blocks(corners, extent, bits, channels, *shape)
+    corners = corners_of(pixels, (rows + 1) << fine_levels, (cols + 1) << fine_levels)
+    counts = rows << fine_levels, cols << fine_levels
+    blocks, pairs = _finest_blocks(corners, (h, w), bits, channels, *counts)
     own = pairs.sum(0).sum()
 
     def lengths(size, blocks):
         return (
             block_lengths(side, size, count)
-            for side, count in zip(extent, blocks.mean.shape[1:], strict=True)
+            for side, count in zip((h, w), blocks.mean.shape[1:], strict=True)
         )
 
     fine = []
     energies = pairs, jnp.zeros_like(pairs)
     for level in range(1, fine_levels + 1):
-        found, energies = _level(blocks, energies, level, extent, largest, copies)
+        found, energies = _level(blocks, energies, level, (h, w), largest, copies)
         fine.append(found)
         heights, widths = lengths(2**level, blocks)
         blocks = merge(blocks, heights, widths, copies)
@@ -237,7 +237,7 @@ def quadtree(
 
     def climb(state, level):
         blocks, energies = state
-        found, energies = _level(blocks, energies, level, extent, largest, copies)
+        found, energies = _level(blocks, energies, level, (h, w), largest, copies)
         wide = Blocks(
             _fitted(blocks.mean, even[0] + 2, even[1] + 2),
             _fitted(blocks.deviations, *even),
@@ -256,12 +256,10 @@ def quadtree(
     start = jax.tree.map(lambda x: x + (own * 0).astype(x.dtype), (blocks, energies))
     levels = jnp.arange(fine_levels + 1, depth + 1)
     _, coarse = jax.lax.scan(climb, start, levels)
-    return Quadtree(corners, bits, own, *_keyed(fine, coarse, largest))
+    return Quadtree((h, w), corners, bits, own, *_keyed(fine, coarse, largest))
 
 
-def _keyed(
-    fine: list[Level], coarse: Level, largest: jax.Array
-) -> tuple[list[Level], Level]:
+def _keyed(fine: list[Level], coarse: Level, largest: int) -> tuple[list[Level], Level]:
     """Returns the levels with keys, from scores of which none is below its parent's."""
 
     def down(above, score, level):
@@ -289,15 +287,23 @@ def _keyed(
     return keyed, coarse
 
 
-def pixel_blocks(tree: Quadtree, side: int, copies: int) -> Blocks:
-    """Returns the first `side` x `side` pixels, or fewer, as blocks of one pixel.
+def blocks_of(tree: Quadtree, level: int, copies: int) -> Blocks:
+    """Returns the blocks of `2**level` pixels, and maybe some beyond the image.
 
     Args:
       tree: the quadtree.
-      side: even number of pixels.
+      level: from 0 to the number of its levels.
       copies: number of channels that one plane of blocks stands for.
     """
-    pixels = jnp.stack([x[:, : side // 2, : side // 2] for x in tree.corners])
+    if level == 0:
+        return _pixel_blocks(tree, copies)
+    if level <= len(tree.fine):
+        return tree.fine[level - 1].blocks
+    return jax.tree.map(lambda x: x[level - 1 - len(tree.fine)], tree.coarse.blocks)
+
+
+def _pixel_blocks(tree: Quadtree, copies: int) -> Blocks:
+    pixels = jnp.stack(tree.corners)
     c, rows, cols = pixels.shape[1:]
     pixels = pixels.reshape(2, 2, c, rows, cols).transpose(2, 3, 0, 4, 1)
     pixels = pixels.reshape(c, 2 * rows, 2 * cols).astype(jnp.int64)

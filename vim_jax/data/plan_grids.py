@@ -5,7 +5,7 @@ from typing import no_type_check
 import numpy as np
 
 from vim_jax.data.compiled import compiled, helper
-from vim_jax.grids import FACTOR_BITS, MOST, UNITS
+from vim_jax.grids import FACTOR_BITS
 
 _LOW = (1 << FACTOR_BITS) - 1
 
@@ -76,51 +76,52 @@ def grid_energies(deviations, mean, heights, widths, copies, spread, energy):
 
 @no_type_check
 @compiled
-def uniform_energies(mean, deviations, height, width, unit, copies):
-    """Returns the energies of grids of 1, 2, ... 32 units a side, int64 `32`.
-
-    Those of more than eight blocks along a side mean nothing.
+def uniform_energies(mean, deviations, height, width, unit, sizes, copies):
+    """Returns the energies of uniform grids, int64 `grids`.
 
     Args:
-      mean: int32 `planes rows cols` of the blocks of one unit, 32 or fewer a side.
+      mean: int32 `planes rows cols` of the blocks of one unit, which cover the image.
       deviations: int64 `rows cols`.
       height: of the image, in pixels.
       width: of the image, in pixels.
-      unit: in pixels; 32 units or more cover an image.
+      unit: in pixels.
+      sizes: of the grids' regions in units, in order, integers `grids`.
       copies: see `grid_energies`.
     """
-    planes = mean.shape[0]
+    planes, rows, cols = mean.shape
     table = _sums(mean, deviations, height, width, unit, copies)
-    energies = np.empty(UNITS, np.int64)
-    means = np.empty((planes, MOST + 1, MOST + 1), np.int32)
-    rest = np.empty((MOST, MOST), np.int64)
-    spread = np.empty((MOST, MOST), np.int64)
-    energy = np.empty((MOST, MOST), np.int64)
-    for side in range(1, UNITS + 1):
+    energies = np.empty(sizes.size, np.int64)
+    down, right = -(-rows // sizes[0]), -(-cols // sizes[0])  # Regions, at most.
+    means = np.empty((planes, down + 1, right + 1), np.int32)
+    rest = np.empty((down, right), np.int64)
+    spread = np.empty((down, right), np.int64)
+    energy = np.empty((down, right), np.int64)
+    for grid in range(sizes.size):
+        side = sizes[grid]
         size = min(side * unit, max(height, width))
-        heights = lengths(height, size, MOST + 1)
-        widths = lengths(width, size, MOST + 1)
-        for i in range(MOST + 1):
-            top, bottom = min(side * i, UNITS), min(side * (i + 1), UNITS)
-            for j in range(MOST + 1):
-                left, right = min(side * j, UNITS), min(side * (j + 1), UNITS)
+        heights = lengths(height, size, down + 1)
+        widths = lengths(width, size, right + 1)
+        for i in range(down + 1):
+            top, bottom = min(side * i, rows), min(side * (i + 1), rows)
+            for j in range(right + 1):
+                first, last = min(side * j, cols), min(side * (j + 1), cols)
                 count = max(heights[i] * widths[j], 1)
                 squares = 0
                 for p in range(planes + 1):
                     x = table[p]
-                    total = x[bottom, right] - x[top, right]
-                    total += x[top, left] - x[bottom, left]
+                    total = x[bottom, last] - x[top, last]
+                    total += x[top, first] - x[bottom, first]
                     if p < planes:
                         means[p, i, j] = total // count
                         squares += count * squared(total // count)
-                    elif i < MOST and j < MOST:
+                    elif i < down and j < right:
                         rest[i, j] = max(total - copies * squares, 0)
         grid_energies(rest, means, heights, widths, copies, spread, energy)
         total = 0
-        for i in range(MOST):
-            for j in range(MOST):
+        for i in range(down):
+            for j in range(right):
                 total += energy[i, j]
-        energies[side - 1] = total
+        energies[grid] = total
     return energies
 
 
@@ -129,7 +130,7 @@ def uniform_energies(mean, deviations, height, width, unit, copies):
 def _sums(mean, deviations, height, width, unit, copies):
     """Returns sums over all blocks above and left of each corner of blocks.
 
-    int64 `planes+1 33 33`: of means times area, and, last, of squares.
+    int64 `planes+1 rows+1 cols+1`: of means times area, and, last, of squares.
 
     Args:
       mean: see `uniform_energies`, as the following.
@@ -140,7 +141,7 @@ def _sums(mean, deviations, height, width, unit, copies):
       copies: see `grid_energies`.
     """
     planes, rows, cols = mean.shape
-    table = np.zeros((planes + 1, UNITS + 1, UNITS + 1), np.int64)
+    table = np.zeros((planes + 1, rows + 1, cols + 1), np.int64)
     for p in range(planes):
         # Centred, so that means and squares lose nothing when they are summed.
         total = 0
@@ -157,8 +158,8 @@ def _sums(mean, deviations, height, width, unit, copies):
     for i in range(rows):
         for j in range(cols):
             table[planes, i + 1, j + 1] += deviations[i, j]
-    for i in range(1, UNITS + 1):
-        for j in range(1, UNITS + 1):
+    for i in range(1, rows + 1):
+        for j in range(1, cols + 1):
             for p in range(planes + 1):
                 table[p, i, j] += table[p, i - 1, j] + table[p, i, j - 1]
                 table[p, i, j] -= table[p, i - 1, j - 1]

@@ -323,25 +323,23 @@ def score_of(gain, level):
 
 
 def blocks_of(tree: Quadtree, level: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the moments of blocks of `2**level` pixels, from 2 up.
+    """Returns the moments of blocks of `2**level` pixels.
 
     int32 `planes rows cols` and int64 `rows cols`.
     """
+    if level == 0:
+        return _pixel_blocks(tree)
     rows, cols = tree.shapes[level - 1]
     start = tree.starts[level - 1]
     here = slice(start, start + rows * cols)
-    mean = tree.means[:, here].reshape(-1, rows, cols)
-    return mean, tree.deviations[here].reshape(rows, cols)
+    mean = np.ascontiguousarray(tree.means[:, here])
+    return mean.reshape(-1, rows, cols), tree.deviations[here].reshape(rows, cols)
 
 
-def pixel_blocks(tree: Quadtree, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the moments of the first `side` x `side` pixels, or fewer, each a block.
-
-    As `blocks_of`.
-    """
-    pixels = tree.pixels[:side, :side].astype(np.int64) << (16 - tree.bits)
+def _pixel_blocks(tree: Quadtree) -> tuple[np.ndarray, np.ndarray]:
+    pixels = tree.pixels.astype(np.int64) << (16 - tree.bits)
     pixels = np.moveaxis(pixels, -1, 0)
     mean = pixels.reshape(-1, tree.copies, *pixels.shape[1:]).sum(1) // tree.copies
     steps = pixels - mean.repeat(tree.copies, axis=0)
     deviations = moments.squared(steps).sum(0)
-    return mean.astype(np.int32), deviations
+    return np.ascontiguousarray(mean.astype(np.int32)), deviations

@@ -18,11 +18,10 @@ from vim_jax.data.plan_cuts import (
     total_gain,
 )
 from vim_jax.data.plan_grids import uniform_energies
-from vim_jax.data.plan_tree import Quadtree, blocks_of, pixel_blocks, quadtree
-from vim_jax.grids import UNITS
+from vim_jax.data.plan_tree import Quadtree, blocks_of, quadtree
 from vim_jax.mixer import VisualMixer
 from vim_jax.moments import ENERGY_UNIT
-from vim_jax.planning import GOAL_BITS, ROUNDS, UNIT_STEPS, goal_words
+from vim_jax.planning import GOAL_BITS, ROUNDS, goal_words, grids_of
 
 
 class Plan(NamedTuple):
@@ -64,12 +63,7 @@ def plan_image(image: np.ndarray, mixer: VisualMixer) -> Plan:
     largest = min(entire, mixer.max_region or entire)
     tree = quadtree(image, largest, mixer.channels)
     own = int(tree.pairs.sum())
-    # The largest power of two that is no more than a quarter of the image.
-    quarter = max(entire >> 2, 1).bit_length() - 1
-    grids = _uniform_grids(tree, max(quarter - UNIT_STEPS, 0))
-    whole = grids[-1].energy
-    # Of these, the ones that are plans.
-    coarse = [x for x in grids if max(1 << quarter, 2) <= x.size <= largest]
+    coarse, whole = _uniform_grids(tree, largest)
     blocks = _Fit(Cut(1, 1), 0, own + total_gain(tree))
     coarsest = coarse[-1] if coarse else blocks
     untouched = _Fit(NO_CUT, 0, own)
@@ -110,15 +104,17 @@ def plan_image(image: np.ndarray, mixer: VisualMixer) -> Plan:
     )
 
 
-def _uniform_grids(tree: Quadtree, step: int) -> list[_Fit]:
-    """Returns grids of 1, 2, ... 32 units of `2**step` pixels, the last one region."""
+def _uniform_grids(tree: Quadtree, largest: int) -> tuple[list[_Fit], int]:
+    """Returns the uniform grids that may be plans, and the energy of one region."""
     h, w, _ = tree.pixels.shape
-    mean, deviations = blocks_of(tree, step) if step else pixel_blocks(tree, UNITS)
-    mean = np.ascontiguousarray(mean[:, :UNITS, :UNITS])
-    deviations = np.ascontiguousarray(deviations[:UNITS, :UNITS])
-    energies = uniform_energies(mean, deviations, h, w, 1 << step, tree.copies)
-    sizes = [min(n << step, max(h, w)) for n in range(1, UNITS + 1)]
-    return [_Fit(NO_CUT, *grid) for grid in zip(sizes, energies.tolist(), strict=True)]
+    grids = grids_of((h, w), largest)
+    mean, deviations = blocks_of(tree, grids.step)
+    units = np.array(grids.units)
+    energies = uniform_energies(
+        mean, deviations, h, w, 1 << grids.step, units, tree.copies
+    ).tolist()
+    found = zip(grids.sizes, energies, strict=True)
+    return [_Fit(NO_CUT, *grid) for grid in found][: grids.plans], energies[-1]
 
 
 def _nearer(target: int, a: _Fit, b: _Fit) -> _Fit:
