@@ -38,12 +38,13 @@ def section() -> str:
     fastest, *_, slowest = [row for row in called if row[4]]
     memory = shuffled["memory_mvalues_per_s"]
     on_gpu = results("shuffle", "gpu")
+    without = "" if shuffled.get("torch") else ", PyTorch not among them"
 
     paragraph = f"""\
 On {shuffled["cores"]} CPU cores, `shuffle` permutes {_span(speeds, 0)} million values a
 second, {_span(ratios)} times the fastest other way to do the same job, measured in the
-same run (`x + 1` in memory: {memory:,.0f}), in {_span(needed)} times the batch's
-memory.
+same run{without} (`x + 1` in memory: {memory:,.0f}), in {_span(needed)} times the
+batch's memory. Plans whose regions may have any size take more of both.
 `channels="joint"` is {_span(joint)} times as fast, `"mixed"` {_span(mixed_channels)}
 times. A whole `VisualMixer` call, planning included, takes {small[2]} ms an image at
 32x32x3. At 224x224x3 it takes {fastest[2]} ms with regions of up to {fastest[1]} pixels
@@ -156,7 +157,8 @@ def _publishing() -> list[str]:
         f"A machine's first run takes {seconds:.0f} s longer, to compile, whatever the "
         "sizes of the images; the result is kept in the user's cache folder, or where "
         "`NUMBA_CACHE_DIR` says. Where images are small, or cores are many, a process "
-        "a core takes over after some seconds; at level 0.6, these peak at "
+        "a core takes over after some seconds, and takes more memory. At level 0.6, "
+        "where they did so at once, they peaked at "
         f"{start['peak_mib']:,.0f} MiB together, of "
         f"{start['photographs']:,} photographs, and {end['peak_mib']:,.0f} MiB of "
         f"{end['photographs']:,} ({growth:+.0%}). One photograph of "

@@ -6,8 +6,10 @@
 The slides' Table II. Images are published once: each is mixed once, before training.
 All networks of a data set have the same budget and the same recipe: flips, shifts by a
 multiple of the region size, and, of mixed images, another shuffle inside their regions
-at each step, which takes no key. Each mixed network is judged on mixed test images, as
-they were published, and with its logits averaged over eight more shuffles of each.
+at each step, which takes no key. (Thumbnails whose regions were scrambled too are not
+scrambled again, which favours the mixed images there.) Each mixed network is judged on
+mixed test images, as they were published, and with its logits averaged over eight more
+shuffles of each.
 
 Runs are ordered by how much they tell, and the file given by `--json` is written after
 each: start the command again and it goes on. Several processes can share a preset by
@@ -15,7 +17,7 @@ each: start the command again and it goes on. Several processes can share a pres
 joins: networks this small leave a GPU idle most of the time. `cpu` is scaled down to
 what two cores can do in a day; `gpu` trains on all images; `paper` has the slides'
 networks and image size, ImageNet-100 included for those who have it, prepared for TFDS
-under the name "imagenet_100" (it takes 20 GB of memory). Expect drops of 0
+under the name "imagenet_100" (it takes 60 GB of memory and more). Expect drops of 0
 to 6 points at region size 2, and thumbnail-trained networks close to the mixed ones.
 """
 

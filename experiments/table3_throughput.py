@@ -5,7 +5,9 @@
 
 The slides' Table III. Steps of one network, on plain images, on images that were mixed
 beforehand, and with mixing inside the step, take turns; medians over repeats. Mixing
-beforehand costs nothing at the step, and is reported as images a second of its own.
+beforehand costs nothing at the step, and is reported as images a second of its own. All
+steps take one batch of noise that is on the device: reading and moving images is left
+out, which makes the share of mixing look larger, not smaller.
 `cpu` takes about ten minutes on two cores. Expect "published once" to be as fast as
 plain, whatever the noise says, and "fresh" to cost a few per cent of small networks.
 """

@@ -47,6 +47,25 @@ def test_with_nowhere_to_write_it_works_all_the_same(tmp_path, folders):
     assert hits(second) == 0
 
 
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_damaged_cache_is_made_anew(kind, tmp_path, folders):
+    compiled(total)(np.arange(5))
+    for file in (tmp_path / "cache").rglob(f"*.{kind}"):
+        file.write_bytes(b"")
+    again, after = compiled(total), compiled(total)
+    assert again(np.arange(5)) == after(np.arange(5)) == 10
+    assert (hits(again), hits(after)) == (0, 1)
+
+
+def test_a_full_disk_leaves_no_cache(monkeypatch, folders):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    first = compiled(total)
+    monkeypatch.setattr(first._cache._cache_file, "save", refuse)
+    assert first(np.arange(5)) == 10
+
+
 def test_a_user_without_a_home_has_no_folder(monkeypatch, folders):
     def home():
         raise RuntimeError("Could not determine home directory.")

@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 from shuffle_cases import COLLECTIVES, MODES, as_plan, numbered
 
 import vim_jax
+from vim_jax.regions import Bounds
 
 SHAPE = (12, 16, 3)
 ADAPTIVE = reference.adaptive_sizes(SHAPE, seed=3)
@@ -129,8 +130,9 @@ def temporary_memory(size) -> float:
 
     def mix(key, image):
         plan = size
-        if size == "adaptive":
-            plan = vim_jax.RegionPlan(image[..., 0].astype(jnp.int32) + 1)
+        if size == "planned":  # As `plan_regions` bounds them, up to 32 pixels.
+            bounds = Bounds(height=32, width=32, smallest=1, squares=True)
+            plan = vim_jax.RegionPlan(image[..., 0].astype(jnp.int32), bounds=bounds)
         return vim_jax.shuffle(key, image, plan)
 
     compiled = jax.jit(jax.vmap(mix)).lower(many_keys, images).compile()
@@ -152,6 +154,6 @@ def test_planning_needs_little_memory():
     assert memory.temp_size_in_bytes < 9 * images.size
 
 
-@pytest.mark.parametrize("size", [4, 16])
+@pytest.mark.parametrize("size", [4, 16, "planned"])
 def test_temporary_memory_is_at_most_8_times_the_batch(size):
     assert temporary_memory(size) <= 8

@@ -122,10 +122,21 @@ def test_strange_file_under_a_final_name_never_passes_for_a_mixed_one(tmp_path):
     assert run(src, tmp_path / "dst").failures == {}
 
 
-def test_missing_file_of_the_manifest_is_named(tmp_path, monkeypatch):
+def test_missing_file_of_the_manifest_is_named(tmp_path):
     src = photographs(tmp_path / "src")
     run(src, tmp_path / "dst")
     (tmp_path / "dst/cats/1.png").unlink()
+    before = tree(tmp_path / "dst")
+    with pytest.raises(DataError, match=r"1\.png is in the manifest but gone"):
+        run(src, tmp_path / "dst")
+    assert tree(tmp_path / "dst") == before
+
+
+def test_more_missing_files_than_a_killed_run_leaves_are_named(tmp_path, monkeypatch):
+    src = photographs(tmp_path / "src")
+    run(src, tmp_path / "dst")
+    for file in (tmp_path / "dst").rglob("*.png"):
+        file.unlink()
     monkeypatch.setattr("vim_jax.data.folder_writer.GROUP", 3)
     with pytest.raises(DataError, match="in the manifest but gone"):
         run(src, tmp_path / "dst")

@@ -22,6 +22,7 @@ from folders import (
 from vim_jax import SecretKey, VisualMixer
 from vim_jax.data import DataError, folder, shards
 from vim_jax.data.errors import WrongKeyError
+from vim_jax.data.folder_writer import FolderWriter
 from vim_jax.data.publish import publish
 from vim_jax.data.restore import restore
 from vim_jax.data.shards import Shard, merge
@@ -274,6 +275,21 @@ def test_strange_folder_is_refused_and_left_alone(tmp_path):
     with pytest.raises(DataError, match=r"it holds 'mine\.txt'"):
         run(photographs(tmp_path / "src", 2), tmp_path / "dst", "1/2")
     assert list(tree(tmp_path / "dst")) == ["mine.txt"]
+
+
+def test_shards_that_begin_at_the_same_time_are_no_strangers(tmp_path, monkeypatch):
+    """Another makes its part and publishes just after this one looked around."""
+    src, strangers = photographs(tmp_path / "src", 2), FolderWriter._strangers
+
+    def looked(writer):
+        found = strangers(writer)
+        monkeypatch.undo()
+        run(src, tmp_path / "dst", "2/2")
+        return found
+
+    monkeypatch.setattr(FolderWriter, "_strangers", looked)
+    run(src, tmp_path / "dst", "1/2")
+    assert len(list((tmp_path / "dst").rglob("*.png"))) == 2
 
 
 def test_one_shard_is_run_once_at_a_time(tmp_path):

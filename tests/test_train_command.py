@@ -132,7 +132,9 @@ def test_trains_on_mixed_digits_and_tests_on_three_kinds(tmp_path, capsys):
         assert name in shown
 
 
-@pytest.mark.parametrize("how", ["once", "fresh", "mixed_already", "plain"])
+@pytest.mark.parametrize(
+    "how", ["once", "fresh", "mixed_already", "mixed_unknown", "plain"]
+)
 def test_what_is_trained_and_tested_on(how):
     rng = np.random.default_rng(0)
     labels = np.arange(3, dtype=np.int32)
@@ -140,22 +142,24 @@ def test_what_is_trained_and_tested_on(how):
     sets = TrainTest(
         LabelledImages(train, labels), LabelledImages(test, labels), ("a", "b", "c")
     )
-    mixer = None if how == "plain" else VisualMixer(region_size=4)
-    (images, _), test_sets = _prepared(
-        sets, mixer, 0, how == "fresh", how == "mixed_already"
-    )
+    mixer = VisualMixer(region_size=4)
+    if how in ("plain", "mixed_unknown"):
+        mixer = None
+    already = how in ("mixed_already", "mixed_unknown")
+    (images, _), test_sets = _prepared(sets, mixer, 0, how == "fresh", already)
     assert (images == train).all() == (how != "once")
     assert (np.sort(images, axis=None) == np.sort(train, axis=None)).all()
     expected = {
         "once": ["plain", "mixed", "thumbnail"],
         "fresh": ["plain", "mixed", "thumbnail"],
         "mixed_already": ["mixed", "thumbnail"],
+        "mixed_unknown": ["mixed"],
         "plain": ["plain"],
     }
     assert list(test_sets) == expected[how]
-    if how != "plain":
+    if mixer is not None:
         mixed = test_sets["mixed"][0]
-        assert (mixed == test).all() == (how == "mixed_already")
+        assert (mixed == test).all() == already
         assert np.unique(test_sets["thumbnail"][0][0]).size <= 4
 
 
@@ -220,6 +224,7 @@ def test_another_run_in_the_folder_is_refused(tmp_path, capsys):
         (["--out", "run"], "data"),
         ([*DIGITS, "--fresh"], "--fresh needs to know how to mix"),
         ([*DIGITS, "--remix", "--level", "0.5"], "--remix needs to know the regions"),
+        ([*DIGITS, "--mixed-already", "--level", "0.5"], "give neither, or a"),
         ([*DIGITS, "--eval-remixes", "2"], "--eval-remixes needs to know the regions"),
         ([*DIGITS, "--fresh", "--remix", "--region-size", "2"], "leave one out"),
         ([*DIGITS, "--crop", "3", "--region-size", "2"], "--crop 3 with"),

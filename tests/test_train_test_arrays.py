@@ -41,6 +41,16 @@ def test_train_test_limit():
         np.testing.assert_array_equal(limited.labels, part.labels[:50])
 
 
+def test_few_images_of_a_folder_are_of_all_classes(tmp_path):
+    for name in "abc":
+        for number in range(10):
+            put(tmp_path, f"{name}/{number:02}.png", 10 * number)
+    train, test, names = train_test_arrays(tmp_path, limit=6)
+    assert names == ("a", "b", "c")
+    assert sorted(train.labels) == [0, 0, 1, 1, 2, 2]
+    assert set(test.labels) == {0, 1, 2}
+
+
 def test_train_test_of_tfds(tfds_dir):
     calls = []
     train, test, names = train_test_arrays(

@@ -22,7 +22,6 @@ from test_processes import (
 
 from vim_jax import SecretKey, VisualMixer
 from vim_jax.data import (
-    DataError,
     Example,
     LazySource,
     folder,
@@ -30,6 +29,7 @@ from vim_jax.data import (
     processes,
     publish,
 )
+from vim_jax.data.errors import WorkerError
 from vim_jax.data.job import Job
 
 KEY = SecretKey(bytes(range(32)))
@@ -89,7 +89,7 @@ def _die(index: int) -> Example:
 
 def test_a_killed_worker_ends_the_job_in_one_sentence(tmp_path, pools):
     source = LazySource([str(i) for i in range(50)], _die)
-    with pytest.raises(DataError, match=r"worker process was killed.*fewer workers"):
+    with pytest.raises(WorkerError, match=r"worker process was killed.*fewer workers"):
         publish.publish(
             source, tmp_path / "dst", MIXER, KEY, workers=2, in_processes=True
         )
@@ -100,7 +100,7 @@ def test_a_killed_worker_ends_the_job_in_one_sentence(tmp_path, pools):
 def test_a_pool_that_breaks_at_any_moment_says_so():
     job = Job(LazySource(["a"], _die), MIXER, KEY, False, ".png")
     with (
-        pytest.raises(DataError, match="worker process was killed"),
+        pytest.raises(WorkerError, match="worker process was killed"),
         processes.pool(job, 2),
     ):
         raise BrokenProcessPool  # As when more is submitted.

@@ -72,7 +72,7 @@ def _stop(number: int, _: object) -> NoReturn:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    from vim_jax.data.errors import WriteError, WrongKeyError, brief
+    from vim_jax.data.errors import WorkerError, WriteError, WrongKeyError, brief
 
     try:
         command = _command(name)
@@ -89,7 +89,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     except WrongKeyError as error:
         complain(str(error))
         return WRONG_KEY
-    except WriteError as error:
+    except (WriteError, WorkerError) as error:
         complain(str(error))
         return FAILED
     except ValueError as error:

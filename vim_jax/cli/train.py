@@ -83,7 +83,10 @@ def train(
     ] = False,
     mixed_already: Annotated[
         bool,
-        tyro.conf.arg(help="The images of --data are mixed already, in these regions."),
+        tyro.conf.arg(
+            help="The images of --data are mixed already: in regions of --region-size, "
+            "if it is given."
+        ),
     ] = False,
     remix: Annotated[
         bool,
@@ -286,10 +289,14 @@ def _check(
         )
     if fresh and mixer is None:
         raise ValueError("--fresh needs to know how to mix: give --region-size")
-    known = {"--mixed-already": mixed_already, "--remix": remix}
-    for name, given in {**known, "--eval-remixes": eval_remixes}.items():
+    for name, given in {"--remix": remix, "--eval-remixes": eval_remixes}.items():
         if given and (mixer is None or mixer.region_size is None):
             raise ValueError(f"{name} needs to know the regions: give --region-size")
+    if mixed_already and mixer is not None and mixer.region_size is None:
+        raise ValueError(
+            "--mixed-already with a level or a target: the regions were planned from "
+            "the originals, so give neither, or a --region-size"
+        )
 
 
 def _initial_model(
@@ -347,7 +354,7 @@ def _prepared(
     from vim_jax.training.image_sets import thumbnails
 
     if mixer is None:
-        return sets.train, {"plain": sets.test}
+        return sets.train, {"mixed" if mixed_already else "plain": sets.test}
     key = jax.random.key(seed)
 
     def mix(number, images):

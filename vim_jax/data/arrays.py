@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -100,15 +100,15 @@ def _by_splits(
     side: int | None,
     progress: _Progress | None,
 ) -> TrainTest:
-    counts = [min(len(source), limit or len(source)) for source in sources]
-    parts = [_Part(name, count, side) for count in counts]
+    chosen = [_order(source, limit)[:limit] for source in sources]
+    parts = [_Part(name, len(indices), side) for indices in chosen]
     done = 0
-    for source, part, count in zip(sources, parts, counts, strict=True):
-        for index in range(count):
+    for source, part, indices in zip(sources, parts, chosen, strict=True):
+        for index in indices:
             part.add(source[index])
             done += 1
             if progress is not None:
-                progress(done, sum(counts))
+                progress(done, sum(map(len, chosen)))
     return _result(name, parts[0], parts[1], sources[0].label_names)
 
 
@@ -122,17 +122,33 @@ def _by_count(
     capacity = min(len(source), limit or len(source))
     train, test = (_Part(name, capacity, side) for _ in range(2))
     seen: collections.Counter[int | None] = collections.Counter()
-    for index in range(len(source)):
+    for number, index in enumerate(_order(source, limit)):
         example = source[index]
         part = test if seen[example.label] % _TEST_SHARE == _TEST_SHARE - 1 else train
         seen[example.label] += 1
         if part.count < capacity:
             part.add(example)
         if progress is not None:
-            progress(index + 1, len(source))
+            progress(number + 1, len(source))
         if train.count == test.count == capacity:
             break
     return _result(name, train, test, source.label_names)
+
+
+def _order(source: LazySource, limit: int | None) -> Sequence[int]:
+    """Returns the numbers of all images.
+
+    Folders take turns if there is a limit, so that the first images are of all classes.
+    """
+    if limit is None:
+        return range(len(source))
+    seen: collections.Counter[str] = collections.Counter()
+    turns = []
+    for id in source.ids:
+        folder = id.rpartition("/")[0]
+        turns.append(seen[folder])
+        seen[folder] += 1
+    return sorted(range(len(source)), key=turns.__getitem__)
 
 
 def _result(

@@ -28,15 +28,38 @@ helper = numba.njit(nogil=True, error_model="numpy")
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function, compiled at the first call for each set of argument types."""
-    fast = helper(function)
+    fast: Any = helper(function)
     folder = _folder()
     if folder is not None and hasattr(fast, "enable_caching"):
         before = _settings.CACHE_DIR
         _settings.CACHE_DIR = os.fspath(folder)
         with contextlib.suppress(RuntimeError):  # Nowhere to write, after all.
             fast.enable_caching()
+            fast._cache = _Dispensable(fast._cache)
         _settings.CACHE_DIR = before
     return fast
+
+
+class _Dispensable:
+    """A cache of Numba's, whose damaged files and full disk are no reason to fail."""
+
+    def __init__(self, cache: Any):
+        self._cache = cache
+
+    def load_overload(self, *arguments: Any) -> Any:
+        try:
+            return self._cache.load_overload(*arguments)
+        except Exception:  # Whatever half a file makes of unpickling.
+            with contextlib.suppress(OSError):
+                self._cache.flush()
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        with contextlib.suppress(OSError):
+            self._cache.save_overload(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
 
 
 @functools.cache

@@ -18,6 +18,10 @@ class WrongKeyError(ValueError):
     """A key that is not the one a published set was mixed with."""
 
 
+class WorkerError(DataError):
+    """A process that helped is gone, whatever the image: it was killed."""
+
+
 class WriteError(DataError):
     """The output cannot be written, whatever the image: a full or read-only disk."""
 

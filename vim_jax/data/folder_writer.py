@@ -187,7 +187,10 @@ class FolderWriter:
 
     def _refuse_others(self) -> None:
         """Raises DataError if what the folder holds was begun in another way."""
-        dst, parts = self._dst, shards.parts(self._dst)
+        dst = self._dst
+        # Looked at in this order: others that begin meanwhile make their part first.
+        strangers = self._strangers()
+        parts = shards.parts(dst)
         if self._shard is None:
             if parts:
                 count = next(iter(parts)).count
@@ -212,13 +215,16 @@ class FolderWriter:
                 with contextlib.suppress(manifest.DamagedError):
                     _check_header(dst, manifest.read(path)[0], self._header)
         if not parts:
-            self._refuse_strangers()
+            self._refuse(strangers)
 
-    def _refuse_strangers(self) -> None:
-        """Raises DataError if there is anything in the folder but its manifest."""
+    def _strangers(self) -> list[str]:
+        """Returns the names of what is in the folder but the manifest, one at most."""
         entries = self._dst.iterdir()
-        stranger = next((e.name for e in entries if e != self.manifest), None)
-        if stranger is not None:
+        return [e.name for e in entries if e != self.manifest][:1]
+
+    def _refuse(self, strangers: Sequence[str]) -> None:
+        """Raises DataError if there are any."""
+        for stranger in strangers:
             raise DataError(
                 f"{self._dst} is not empty (it holds {stranger!r}) and no vim-jax "
                 "began it: choose a new folder"
@@ -233,7 +239,7 @@ class FolderWriter:
         if len(begun) < len(first) and first.startswith(begun):
             # Nothing there, or killed while writing the header.
             if self._shard is None:
-                self._refuse_strangers()
+                self._refuse(self._strangers())
             return 0
         found, keep, entries = manifest.read(path)
         _check_header(self._dst, found, self._header)
@@ -241,20 +247,19 @@ class FolderWriter:
         lost: list[pathlib.Path] = []
         for record, end in entries:
             file = self._dst / record["id"]
-            if lost or not file.is_file():
+            there = file.is_file()
+            if not there:
                 lost.append(file)
-                continue
-            self._check(record)
-            self.done.add(record["id"])
-            keep = end
-        # A group without all of its names: killed, or the power was cut, meanwhile.
-        if len(lost) > GROUP:
-            raise DataError(
-                f"{lost[0]} is in the manifest but gone: put it back, or mix into a "
-                "new folder"
-            )
-        for file in lost:
-            file.unlink(missing_ok=True)
+            # Killed while it gave names, a run leaves the last of a group without.
+            if lost and (there or len(lost) > GROUP):
+                raise DataError(
+                    f"{lost[0]} is in the manifest but gone: put it back, or mix into "
+                    "a new folder"
+                )
+            if there:
+                self._check(record)
+                self.done.add(record["id"])
+                keep = end
         return keep
 
 

@@ -75,7 +75,7 @@ def mixed_in_order(
         it returns must be picklable.
 
     Raises:
-      DataError: if a process dies.
+      WorkerError: if a process dies.
     """
     workers = workers or os.cpu_count() or 1
     limit = memory() // 8

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from vim_jax.data.errors import DataError
+from vim_jax.data.errors import WorkerError
 from vim_jax.data.job import Job
 from vim_jax.data.parallel import MemoryShare, memory
 from vim_jax.keys import SecretKey, secret_of
@@ -37,7 +37,7 @@ def pool(job: Job, workers: int) -> Iterator[concurrent.futures.Executor]:
       workers: how many.
 
     Raises:
-      DataError: if one of them dies.
+      WorkerError: if one of them dies.
     """
     # Neither "fork", which copies the locks of other threads, nor what it inherits.
     context = multiprocessing.get_context("spawn")
@@ -54,7 +54,7 @@ def pool(job: Job, workers: int) -> Iterator[concurrent.futures.Executor]:
     try:
         yield executor
     except BrokenProcessPool:
-        raise DataError(
+        raise WorkerError(
             "a worker process was killed, perhaps for want of memory: use fewer "
             f"workers than {workers}, and run this again to go on"
         ) from None
