@@ -39,7 +39,7 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "AdamW": {"optimizer": "adamw", "weight_decay": 0.05},
     "SGD with momentum": {"optimizer": "sgd"},
 }
-_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 _SETTING = "size 4"
 _SHARE = 0.9  # Of the best final accuracy, to be reached in few steps.
 
@@ -104,7 +104,6 @@ PRESETS: Mapping[Name, Preset] = {
         {"resnet20_cifar": {}, "vit_tiny_patch4": {}},
         10,
         250,
-        rates=(1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
     ),
     "paper": Preset(
         "cifar10",

@@ -99,6 +99,12 @@ def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
     """Yields runs on images that networks learn from within hours."""
     size = budget(preset)
     lesser, side = size, 128
+    # Of a few images, which need many epochs.
+    few = {
+        "images": 1600,
+        "test_images": 500,
+        "recipe": {**size["recipe"], "epochs": 60},
+    }
     if preset == "cpu":
         lesser = {**size, "images": 5000, "recipe": {**size["recipe"], "epochs": 6}}
         side = 64
@@ -111,7 +117,7 @@ def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
         "imagenette/160px-v2",
         (("resnet18", {}), ("vit_ti16", {"patch_encoder": "sorted"})),
         ("size 4", "size 8"),
-        **{**size, "images": 1600, "test_images": 500, "side": side},
+        **{**size, **few, "side": side},
     )
     yield from _grid("cifar10", main, _CIFAR_SETTINGS[1:], plain=False, **size)
     yield from _grid("cifar10", main, _CIFAR_SETTINGS, seed=1, **size)
