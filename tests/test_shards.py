@@ -279,15 +279,15 @@ def test_strange_folder_is_refused_and_left_alone(tmp_path):
 
 def test_shards_that_begin_at_the_same_time_are_no_strangers(tmp_path, monkeypatch):
     """Another makes its part and publishes just after this one looked around."""
-    src, strangers = photographs(tmp_path / "src", 2), FolderWriter._strangers
+    src, stranger = photographs(tmp_path / "src", 2), FolderWriter._stranger
 
     def looked(writer):
-        found = strangers(writer)
+        found = stranger(writer)
         monkeypatch.undo()
         run(src, tmp_path / "dst", "2/2")
         return found
 
-    monkeypatch.setattr(FolderWriter, "_strangers", looked)
+    monkeypatch.setattr(FolderWriter, "_stranger", looked)
     run(src, tmp_path / "dst", "1/2")
     assert len(list((tmp_path / "dst").rglob("*.png"))) == 2
 

@@ -18,6 +18,7 @@ import numpy as np
 from vim_jax.moments import divide, squared
 
 FACTOR_BITS = 24
+_UNIT_STEPS = 2
 
 
 class Blocks(NamedTuple):
@@ -169,6 +170,41 @@ def merge(blocks: Blocks, heights: jax.Array, widths: jax.Array, copies: int) ->
         mean=_between(upper, lower, share_y[None, :, None]),
         deviations=quarters(blocks.deviations) + more,
     )
+
+
+class Grids(NamedTuple):
+    """Uniform grids of about a quarter of an image and up.
+
+    Attributes:
+      step: binary logarithm of their unit, in pixels.
+      units: sizes of their regions in units, in order; the last is one region.
+      sizes: the same in pixels.
+      plans: how many of them, from the first, may be plans.
+    """
+
+    step: int
+    units: list[int]
+    sizes: list[int]
+    plans: int
+
+
+def grids_of(shape: tuple[int, int], largest: int) -> Grids:
+    """Returns the grids of an image.
+
+    Args:
+      shape: height and width in pixels.
+      largest: the largest region size of a plan, in pixels.
+    """
+    entire = max(shape)
+    # The largest power of two that is no more than a quarter of the image.
+    quarter = max(entire >> 2, 1).bit_length() - 1
+    step = max(quarter - _UNIT_STEPS, 0)
+    most, least = -(-entire >> step), max(1 << quarter, 2) >> step
+    units = [n for n in range(least, most + 1) if min(n << step, entire) <= largest]
+    plans = len(units)
+    if most not in units:
+        units.append(most)
+    return Grids(step, units, [min(n << step, entire) for n in units], plans)
 
 
 def uniform_energies(

@@ -30,7 +30,7 @@ from vim_jax._types import (
     concrete,
 )
 from vim_jax.cuts import NO_REGION, Cut, curve, energy_at, search, sizes_at, total_gain
-from vim_jax.grids import uniform_energies
+from vim_jax.grids import grids_of, uniform_energies
 from vim_jax.moments import ENERGY_UNIT, exact, grey_integers
 from vim_jax.quadtree import Quadtree, blocks_of, quadtree
 from vim_jax.regions import Bounds, RegionPlan, check_region_size
@@ -38,7 +38,6 @@ from vim_jax.regions import Bounds, RegionPlan, check_region_size
 GOAL_BITS = 20
 _VFE_LIMIT = 2.0**18
 ROUNDS = 2
-_UNIT_STEPS = 2
 
 
 class TargetError(ValueError):
@@ -232,43 +231,6 @@ def _untouched(tree: Quadtree) -> _Fit:
     # Varies over devices as the image does, which loops insist on inside `shard_map`.
     zero = (tree.own * 0).astype(jnp.int32)
     return _Fit(Cut(zero + NO_REGION, zero + NO_REGION), zero, tree.own)
-
-
-class Grids(NamedTuple):
-    """Uniform grids of about a quarter of an image and up.
-
-    Attributes:
-      step: binary logarithm of their unit, in pixels.
-      units: sizes of their regions in units, in order; the last is one region.
-      sizes: the same in pixels.
-      plans: how many of them, from the first, may be plans.
-    """
-
-    step: int
-    units: list[int]
-    sizes: list[int]
-    plans: int
-
-
-def grids_of(shape: tuple[int, int], largest: int) -> Grids:
-    """Returns the grids of an image.
-
-    Args:
-      shape: height and width in pixels.
-      largest: the largest region size of a plan, in pixels.
-    """
-    entire = max(shape)
-    # The largest power of two that is no more than a quarter of the image.
-    quarter = max(entire >> 2, 1).bit_length() - 1
-    step = max(quarter - _UNIT_STEPS, 0)
-    most, least = -(-entire >> step), max(1 << quarter, 2) >> step
-    units = list(range(least, min(most, largest >> step) + 1))
-    if largest == entire > 1 and most not in units:
-        units.append(most)
-    plans = len(units)
-    if most not in units:
-        units.append(most)
-    return Grids(step, units, [min(n << step, entire) for n in units], plans)
 
 
 @functools.partial(

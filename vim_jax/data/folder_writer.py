@@ -189,7 +189,7 @@ class FolderWriter:
         """Raises DataError if what the folder holds was begun in another way."""
         dst = self._dst
         # Looked at in this order: others that begin meanwhile make their part first.
-        strangers = self._strangers()
+        stranger = self._stranger()
         parts = shards.parts(dst)
         if self._shard is None:
             if parts:
@@ -215,16 +215,16 @@ class FolderWriter:
                 with contextlib.suppress(manifest.DamagedError):
                     _check_header(dst, manifest.read(path)[0], self._header)
         if not parts:
-            self._refuse(strangers)
+            self._refuse(stranger)
 
-    def _strangers(self) -> list[str]:
-        """Returns the names of what is in the folder but the manifest, one at most."""
+    def _stranger(self) -> str | None:
+        """Returns the name of something in the folder other than the manifest."""
         entries = self._dst.iterdir()
-        return [e.name for e in entries if e != self.manifest][:1]
+        return next((e.name for e in entries if e != self.manifest), None)
 
-    def _refuse(self, strangers: Sequence[str]) -> None:
-        """Raises DataError if there are any."""
-        for stranger in strangers:
+    def _refuse(self, stranger: str | None) -> None:
+        """Raises DataError if there is one."""
+        if stranger is not None:
             raise DataError(
                 f"{self._dst} is not empty (it holds {stranger!r}) and no vim-jax "
                 "began it: choose a new folder"
@@ -239,7 +239,7 @@ class FolderWriter:
         if len(begun) < len(first) and first.startswith(begun):
             # Nothing there, or killed while writing the header.
             if self._shard is None:
-                self._refuse(self._strangers())
+                self._refuse(self._stranger())
             return 0
         found, keep, entries = manifest.read(path)
         _check_header(self._dst, found, self._header)

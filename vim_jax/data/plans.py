@@ -19,9 +19,10 @@ from vim_jax.data.plan_cuts import (
 )
 from vim_jax.data.plan_grids import uniform_energies
 from vim_jax.data.plan_tree import Quadtree, blocks_of, quadtree
+from vim_jax.grids import grids_of
 from vim_jax.mixer import VisualMixer
 from vim_jax.moments import ENERGY_UNIT
-from vim_jax.planning import GOAL_BITS, ROUNDS, goal_words, grids_of
+from vim_jax.planning import GOAL_BITS, ROUNDS, goal_words
 
 
 class Plan(NamedTuple):
