@@ -11,6 +11,7 @@ from folders import complaints, photograph, photographs, pixels, run_command, sa
 
 from vim_jax import SecretKey
 from vim_jax.cli.console import as_options
+from vim_jax.data.errors import WorkerError
 
 
 @pytest.fixture(autouse=True)
@@ -323,6 +324,16 @@ def test_conversions_are_said(call, folder):
     Image.fromarray(photograph()).convert("P").save(folder / "src/palette.png")
     _, out, _ = call(*MIX)
     assert "palette.png: converted from a palette to RGB." in out
+
+
+def test_a_killed_worker_is_exit_code_1(call, folder, monkeypatch):
+    def dies(*_, **__):
+        raise WorkerError("a worker process was killed: use fewer workers")
+
+    monkeypatch.setattr("vim_jax.data.publish.publish", dies)
+    code, _, err = call(*MIX)
+    assert code == 1
+    assert "a worker process was killed" in err
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])

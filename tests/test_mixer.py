@@ -53,6 +53,7 @@ def test_images_come_back_bit_for_bit(kind):
 
 SETTINGS: dict[str, Any] = {
     "level": {"level": 0.4},
+    "target": {"target_vfe": 900.0, "clip": True},
     "capped": {
         "level": 0.9,
         "max_region": 3,
@@ -174,7 +175,7 @@ def test_images_do_not_depend_on_their_batch_under_a_secret_key():
     np.testing.assert_array_equal(alone[0], together[1])
 
 
-@pytest.mark.parametrize("name", ["level", "capped"])
+@pytest.mark.parametrize("name", SETTINGS)
 def test_plans_are_those_of_plan_regions(name):
     # Whether regions are scrambled or not.
     mixer, settings = PLANNING[name], SETTINGS[name]

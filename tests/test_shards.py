@@ -278,13 +278,14 @@ def test_strange_folder_is_refused_and_left_alone(tmp_path):
 
 
 def test_shards_that_begin_at_the_same_time_are_no_strangers(tmp_path, monkeypatch):
-    """Another makes its part and publishes just after this one looked around."""
+    """Another makes its part and publishes just before this one looks around."""
     src, stranger = photographs(tmp_path / "src", 2), FolderWriter._stranger
 
     def looked(writer):
-        found = stranger(writer)
         monkeypatch.undo()
         run(src, tmp_path / "dst", "2/2")
+        found = stranger(writer)
+        assert found is not None
         return found
 
     monkeypatch.setattr(FolderWriter, "_stranger", looked)
