@@ -53,7 +53,7 @@ def test_images_come_back_bit_for_bit(kind):
 
 SETTINGS: dict[str, Any] = {
     "level": {"level": 0.4},
-    "target": {"target_vfe": 900.0, "clip": True},
+    "target": {"target_vfe": 25.0},
     "capped": {
         "level": 0.9,
         "max_region": 3,
@@ -366,7 +366,7 @@ def test_levels_share_one_program():
 
     for one, others in (
         (mixer(level=0.5), [mixer(level=x) for x in (0.0, 0.3, 1.0)]),
-        (mixer(target_vfe=900.0), [mixer(target_vfe=x) for x in (0.5, 2000.0)]),
+        (mixer(target_vfe=25.0), [mixer(target_vfe=x) for x in (0.5, 40.0)]),
     ):
         mixed, plans = one(secret(), images)
         one.restore(secret(), mixed, plans)
