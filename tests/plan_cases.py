@@ -60,3 +60,23 @@ def numbers_in(text: str) -> list[float]:
 
 def names_about(text: str, value: float) -> bool:
     return any(n == pytest.approx(value, rel=0.01, abs=0.01) for n in numbers_in(text))
+
+
+def adaptive_sizes(shape: tuple[int, ...], steps=(8, 4, 2, 1), seed=0) -> np.ndarray:
+    """Returns a random valid plan: blocks of one step are split into the next."""
+    random = np.random.default_rng(seed)
+    sizes = np.ones(shape[:2], np.int32)
+
+    def split(top: int, left: int, level: int) -> None:
+        step = steps[level]
+        if level + 1 == len(steps) or random.random() < 0.4:
+            sizes[top : top + step, left : left + step] = step
+            return
+        for y in range(top, min(top + step, shape[0]), steps[level + 1]):
+            for x in range(left, min(left + step, shape[1]), steps[level + 1]):
+                split(y, x, level + 1)
+
+    for top in range(0, shape[0], steps[0]):
+        for left in range(0, shape[1], steps[0]):
+            split(top, left, 0)
+    return sizes

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import reference
+from plan_cases import adaptive_sizes
 
 import vim_jax
 
@@ -29,8 +29,8 @@ def as_plan(size) -> Any:
     return size
 
 
-ADAPTIVE = reference.adaptive_sizes((11, 13), seed=2)
-ADAPTIVE_SIXES = reference.adaptive_sizes((11, 13), steps=(6, 2, 1), seed=1)
+ADAPTIVE = adaptive_sizes((11, 13), seed=2)
+ADAPTIVE_SIXES = adaptive_sizes((11, 13), steps=(6, 2, 1), seed=1)
 KEYS = {
     "threefry": lambda: jax.random.key(2024),
     "old-style": lambda: jax.random.PRNGKey(7),

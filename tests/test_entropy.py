@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from plan_cases import adaptive_sizes
 
 import vim_jax
 
 MODES = ["joint", "independent", "mixed"]
-ADAPTIVE = reference.adaptive_sizes((11, 13), seed=2)
+ADAPTIVE = adaptive_sizes((11, 13), seed=2)
 
 
 @pytest.mark.parametrize("grey_levels", [2, 10, 256])

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import reference
 import skimage.data
+from plan_cases import adaptive_sizes
 
 import vim_jax
 
 MODES = ["joint", "independent", "mixed"]
-ADAPTIVE = reference.adaptive_sizes((13, 18), seed=3)
-ADAPTIVE_SIXES = reference.adaptive_sizes((13, 18), steps=(6, 3, 1), seed=1)
+ADAPTIVE = adaptive_sizes((13, 18), seed=3)
+ADAPTIVE_SIXES = adaptive_sizes((13, 18), steps=(6, 3, 1), seed=1)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import reference
 from folders import photograph
+from plan_cases import adaptive_sizes
 
 import vim_jax
 from vim_jax import SecretKey
@@ -19,7 +20,7 @@ def plan(kind, shape):
     if isinstance(kind, int):
         return np.full(shape, min(kind, max(shape)), np.int32)
     if kind == "adaptive":
-        return reference.adaptive_sizes(shape, seed=3).astype(np.int32)
+        return adaptive_sizes(shape, seed=3).astype(np.int32)
     blocks = np.random.default_rng(0).choice([1, 2, 8, 32], (8, 8))
     sizes = np.kron(blocks, np.ones((32, 32), np.int32))
     return sizes[: shape[0], : shape[1]].astype(np.int32)

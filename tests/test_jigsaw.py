@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-import reference
+from plan_cases import adaptive_sizes
 from puzzle_cases import photograph
 
 from vim_jax import VisualMixer
@@ -133,7 +133,7 @@ def test_scrambled_regions_of_shuffled_pixels_are_near_chance():
 def test_regions_of_an_adaptive_plan_are_moved_among_their_like():
     image = photograph("chelsea", 64)
     mixer = VisualMixer(level=0.5, scramble_regions=True)
-    published, plan = mixed(image, reference.adaptive_sizes((64, 64)), scramble=True)
+    published, plan = mixed(image, adaptive_sizes((64, 64)), scramble=True)
     knowledge = Knowledge(plans=[plan], mixer=mixer)
     outcome = jigsaw.run([published], knowledge, Truth(originals=[image]), QUICK)
     assert outcome.reconstructions is not None

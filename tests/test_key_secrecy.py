@@ -8,9 +8,9 @@ import pprint
 import traceback
 from collections.abc import Callable
 
+import keystreams
 import numpy as np
 import pytest
-import reference
 import rich.console
 import rich.pretty
 import rich.traceback
@@ -36,7 +36,7 @@ def assert_hidden(text: str) -> None:
     image_key = key().for_image("a", IMAGE)
     forbidden = spellings(SECRET)
     for purpose in ("nonce", "stream"):
-        forbidden += spellings(reference.subkey(SECRET, purpose))
+        forbidden += spellings(keystreams.subkey(SECRET, purpose))
     words = np.asarray(image_key.words)
     forbidden += [str(words[0]), f"{words[0]:#x}"]
     shown = [part for part in forbidden if part.lower() in text.lower()]

@@ -5,6 +5,7 @@ import sys
 import weakref
 
 import jax.numpy as jnp
+import keystreams
 import numpy as np
 import pytest
 import reference
@@ -20,7 +21,7 @@ import vim_jax
 def test_subkeys_of_the_reference_are_hkdf_expand(purpose):
     info = f"vim_jax {purpose} 1".encode()
     expanded = HKDFExpand(SHA256(), 32, info).derive(SECRET)
-    assert reference.subkey(SECRET, purpose) == expanded
+    assert keystreams.subkey(SECRET, purpose) == expanded
 
 
 IMAGES = {
@@ -42,7 +43,7 @@ IMAGES = {
 @pytest.mark.parametrize("name", IMAGES)
 def test_nonces_follow_the_specification(name, image_id):
     image = IMAGES[name]
-    nonce = reference.image_nonce(SECRET, image_id, image)
+    nonce = keystreams.image_nonce(SECRET, image_id, image)
     assert to_bytes(key().nonce(image_id, image)) == nonce
 
 
@@ -52,10 +53,10 @@ def test_image_keys_follow_the_specification(name):
     image_key = key().for_image("a.png", image)
     height, width, c = (*image.shape, 1)[:3]
     count = (2 * c + 1 + reference.turn_words(c)) * height * width
-    words = reference.secret_words(SECRET, "a.png", image, count)
+    words = keystreams.secret_words(SECRET, "a.png", image, count)
     assert np.asarray(image_key.words).tolist() == words
     assert image_key.words.dtype == np.uint32
-    assert to_bytes(image_key.nonce) == reference.image_nonce(SECRET, "a.png", image)
+    assert to_bytes(image_key.nonce) == keystreams.image_nonce(SECRET, "a.png", image)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_image_keys_of_long_lines_have_words_for_far_distances(shape, count):
     image = np.zeros(shape, np.uint8)
     words = np.asarray(key().for_image("a.png", image).words)
     assert words.shape == (count,)
-    assert words.tolist() == reference.secret_words(SECRET, "a.png", image, count)
+    assert words.tolist() == keystreams.secret_words(SECRET, "a.png", image, count)
 
 
 def test_jax_images_have_the_key_of_their_numpy_form():
@@ -177,7 +178,9 @@ def test_fingerprint_is_stable_and_not_the_key():
 
 def test_fingerprint_is_no_prefix_of_a_subkey_in_use():
     for purpose in ("nonce", "stream"):
-        assert not reference.subkey(SECRET, purpose).hex().startswith(key().fingerprint)
+        assert (
+            not keystreams.subkey(SECRET, purpose).hex().startswith(key().fingerprint)
+        )
 
 
 def test_fingerprints_of_near_keys_differ():

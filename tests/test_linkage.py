@@ -5,10 +5,10 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixing_by_hand import mixed_by_hand
+from plan_cases import adaptive_sizes
 
 import vim_jax
 from vim_jax import RegionPlan, VisualMixer
@@ -44,7 +44,7 @@ def smooth(count, seed=0, shape=SHAPE):
 
 
 def sizes_of(size, shape=SHAPE):
-    return reference.adaptive_sizes(shape) if isinstance(size, str) and (
+    return adaptive_sizes(shape) if isinstance(size, str) and (
         size == "adaptive"
     ) else size  # fmt: skip
 
@@ -144,7 +144,7 @@ def test_scrambled_regions_are_compared_by_all_values():
 )
 def test_sorted_values_do_not_change_by_shuffling(channels, seed, size, levels):
     image = np.random.default_rng(seed).integers(0, levels, SHAPE).astype(np.uint8)
-    sizes = reference.adaptive_sizes(SHAPE, seed=seed)
+    sizes = adaptive_sizes(SHAPE, seed=seed)
     sizes = sizes if size is None else np.full(SHAPE[:2], size, np.int32)
     plan = RegionPlan(sizes)
     mixed = vim_jax.shuffle(jax.random.key(seed), image, plan, channels=channels)

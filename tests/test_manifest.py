@@ -6,9 +6,9 @@ import json
 import re
 import zlib
 
+import keystreams
 import numpy as np
 import pytest
-import reference
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from folders import is_sentence, photographs, tree
 
@@ -64,7 +64,10 @@ def test_sealed_record_opens_by_the_document_alone():
     sealed = manifest.Sealed("a.jpg", ".jpg", "RGB", np.arange(8, dtype="<u4"), sizes)
     text = manifest.seal(SecretKey(secret), "a.png", sealed)
 
-    data, subkey = base64.b64decode(text), reference.subkey(secret, "manifest")
+    data, subkey = (
+        base64.b64decode(text),
+        keystreams.subkey(secret, "manifest"),
+    )
     tag, body = data[:32], data[32:]
     seed = hmac.digest(subkey, b"key" + tag, "sha256")
     message = ChaCha20Poly1305(seed).decrypt(bytes(12), body, b"a.png")

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 from folders import photograph
+from plan_cases import adaptive_sizes
 
 import vim_jax
 from vim_jax.data import measures
@@ -39,7 +39,7 @@ def test_expected_vfe(size, channels, scramble):
     image = photograph(sides=(17, 23))
     sizes = np.full((17, 23), min(size, 23) if isinstance(size, int) else 1, np.int32)
     if size == "adaptive":
-        sizes = reference.adaptive_sizes((17, 23), seed=1)
+        sizes = adaptive_sizes((17, 23), seed=1)
     plan = vim_jax.RegionPlan(jnp.asarray(sizes))
     options = {"channels": channels, "scramble_regions": scramble}
     expected = float(vim_jax.expected_vfe(image, plan, **options))

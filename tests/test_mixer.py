@@ -340,41 +340,7 @@ def test_an_empty_batch_comes_back_empty_or_is_refused():
         assert mixed.shape == (0, 20, 22, 3)
 
 
-# --- Programs -------------------------------------------------------------------------
-
-
-def test_many_keys_share_one_program():
-    images = batch()
-    mixer = vim_jax.VisualMixer(region_size=6)
-    for first, others in (
-        (jax.random.key(0), [jax.random.key(seed) for seed in range(1, 4)]),
-        (secret(), [vim_jax.SecretKey.generate() for _ in range(3)]),
-    ):
-        mixed, plans = mixer(first, images)
-        mixer.restore(first, mixed, plans)
-        with jax.no_tracing():
-            for key in others:
-                mixed, plans = mixer(key, images)
-                mixer.restore(key, mixed, plans)
-
-
-def test_levels_share_one_program():
-    images = batch()
-
-    def mixer(**goal):
-        return vim_jax.VisualMixer(**goal, clip=True)
-
-    for one, others in (
-        (mixer(level=0.5), [mixer(level=x) for x in (0.0, 0.3, 1.0)]),
-        (mixer(target_vfe=25.0), [mixer(target_vfe=x) for x in (0.5, 40.0)]),
-    ):
-        mixed, plans = one(secret(), images)
-        one.restore(secret(), mixed, plans)
-        with jax.no_tracing():
-            for other in others:
-                mixed, plans = other(secret(), images)
-                restored = other.restore(secret(), mixed, plans)
-                np.testing.assert_array_equal(restored, images)
+# --- Inside jit -----------------------------------------------------------------------
 
 
 def test_works_inside_jit_under_a_prng_key():

@@ -5,10 +5,12 @@ import hashlib
 import hypothesis
 import jax
 import jax.numpy as jnp
+import keystreams
 import numpy as np
 import pytest
 import reference
 from hypothesis import strategies as st
+from plan_cases import adaptive_sizes
 from shuffle_cases import (
     ADAPTIVE,
     ADAPTIVE_SIXES,
@@ -38,7 +40,7 @@ def as_map(size, shape: tuple[int, ...]) -> vim_jax.RegionPlan:
 def test_bytes_are_those_of_the_specification(channels, scramble):
     image = numbered((11, 13, 3))
     key = jax.random.key(3)
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
+    words = keystreams.prng_words(key_data(key), reference.words_for(image.shape))
     for size in SIZES:
         plan = as_map(size, image.shape)
         mixed = vim_jax.shuffle(
@@ -53,7 +55,7 @@ def test_bytes_are_those_of_the_specification(channels, scramble):
 def test_bytes_of_one_region_size_are_those_of_the_specification(size, channels):
     image = numbered((11, 13, 3))
     key = jax.random.key(3)
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
+    words = keystreams.prng_words(key_data(key), reference.words_for(image.shape))
     mixed = vim_jax.shuffle(key, image, size, channels=channels)
     slow = reference.shuffle(words, image, size, channels)
     np.testing.assert_array_equal(mixed, slow)
@@ -65,7 +67,7 @@ def test_bytes_of_squares_are_those_of_the_specification(size, channels):
     # Nothing is cut off and all sides are powers of two.
     image = numbered((16, 16, 2))
     key = jax.random.key(3)
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
+    words = keystreams.prng_words(key_data(key), reference.words_for(image.shape))
     mixed = vim_jax.shuffle(key, image, size, channels=channels)
     slow = reference.shuffle(words, image, size, channels)
     np.testing.assert_array_equal(mixed, slow)
@@ -98,9 +100,9 @@ def test_bytes_of_any_plan_are_those_of_the_specification(
     if data.draw(st.booleans()):
         size *= 8
         steps = (size, size // 2, size // 4, size // 8)
-        size = reference.adaptive_sizes(shape, steps, data.draw(st.integers(0, 99)))
+        size = adaptive_sizes(shape, steps, data.draw(st.integers(0, 99)))
     key = jax.random.key(data.draw(st.integers(0, 2**32 - 1)))
-    words = reference.prng_words(key_data(key), reference.words_for(shape))
+    words = keystreams.prng_words(key_data(key), reference.words_for(shape))
     image = numbered(shape)
     mode: dict = {"channels": channels, "scramble_regions": scramble}
     mixed = vim_jax.shuffle(key, image, as_map(size, shape), **mode)
@@ -114,7 +116,7 @@ def test_bytes_of_any_plan_are_those_of_the_specification(
 def test_bytes_of_one_region_are_those_of_the_specification(shape, channels, scramble):
     image = numbered(shape)
     key = jax.random.key(5)
-    words = reference.prng_words(key_data(key), reference.words_for(shape))
+    words = keystreams.prng_words(key_data(key), reference.words_for(shape))
     mixed = vim_jax.shuffle(
         key, image, "entire", channels=channels, scramble_regions=scramble
     )
@@ -126,7 +128,7 @@ def test_bytes_of_one_region_are_those_of_the_specification(shape, channels, scr
 def test_every_kind_of_prng_key_follows_the_specification(name):
     image = numbered((11, 13, 3))
     key = KEYS[name]()
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
+    words = keystreams.prng_words(key_data(key), reference.words_for(image.shape))
     slow = reference.shuffle(words, image, 4)
     np.testing.assert_array_equal(vim_jax.shuffle(key, image, 4), slow)
 
@@ -136,7 +138,7 @@ def test_prng_keys_of_any_number_of_words_follow_the_specification(count):
     data = np.random.default_rng(count).integers(0, 2**32, count, np.uint32)
     words = keystream(key_material(data), 3, 20)
     assert words.dtype == np.uint32
-    assert np.asarray(words).tolist() == reference.prng_words(data, 23)[3:]
+    assert np.asarray(words).tolist() == keystreams.prng_words(data, 23)[3:]
 
 
 def test_prng_keys_that_differ_by_a_zero_word_have_different_words():
@@ -151,7 +153,7 @@ def test_image_keys_follow_the_specification(channels, scramble):
     image = numbered((11, 13, 3))
     key = vim_jax.SecretKey(SECRET).for_image("d/a.png", image)
     count = reference.words_for(image.shape)
-    words = reference.secret_words(SECRET, "d/a.png", image, count)
+    words = keystreams.secret_words(SECRET, "d/a.png", image, count)
     for size in (3, ADAPTIVE):
         mixed = vim_jax.shuffle(
             key,
@@ -169,7 +171,7 @@ def test_image_keys_of_long_lines_follow_the_specification(channels):
     image = numbered((2, 300, 2))
     key = vim_jax.SecretKey(SECRET).for_image("a", image)
     count = reference.words_for(image.shape)
-    words = reference.secret_words(SECRET, "a", image, count)
+    words = keystreams.secret_words(SECRET, "a", image, count)
     mixed = vim_jax.shuffle(key, image, "entire", channels=channels)
     slow = reference.shuffle(words, image, "entire", channels)
     np.testing.assert_array_equal(mixed, slow)
@@ -281,10 +283,10 @@ def test_golden_digests(case):
     count = reference.words_for(image.shape)
     if name == "secret":
         key = vim_jax.SecretKey(SECRET).for_image("ö.png", image)
-        words = reference.secret_words(SECRET, "ö.png", image, count)
+        words = keystreams.secret_words(SECRET, "ö.png", image, count)
     else:
         key = KEYS[name]()
-        words = reference.prng_words(key_data(key), count)
+        words = keystreams.prng_words(key_data(key), count)
     plan = {"adaptive": golden_sizes(), "line": "entire"}.get(size, size)
     slow = reference.shuffle(words, image, plan, channels, scramble)
     mixed = vim_jax.shuffle(

@@ -6,11 +6,11 @@ import itertools
 import jax
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixing_by_hand import cells_of, mixed_by_hand
 from picture_cases import SHAPE, photographs, rough, tiles
+from plan_cases import adaptive_sizes
 
 import vim_jax
 from vim_jax import RegionPlan, VisualMixer
@@ -110,7 +110,7 @@ def test_enlarged_region_means(shape, size):
 
 def test_enlarged_takes_each_size_from_its_own_picture():
     image = photographs()[0]
-    sizes = reference.adaptive_sizes(SHAPE)
+    sizes = adaptive_sizes(SHAPE)
     means = np.asarray(vim_jax.thumbnail(image, RegionPlan(sizes))).astype(np.float32)
     found = thumbnail.enlarged(image, sizes)
     for size in (8, 4, 2, 1):
@@ -132,7 +132,7 @@ def test_an_image_of_one_region_becomes_flat():
 @pytest.mark.parametrize("channels", ["independent", "joint"])
 def test_mixing_does_not_change_the_thumbnail(channels):
     image = photographs()[1]
-    sizes = reference.adaptive_sizes(SHAPE)
+    sizes = adaptive_sizes(SHAPE)
     mixed = vim_jax.shuffle(
         jax.random.key(0), image, RegionPlan(sizes), channels=channels
     )
@@ -166,7 +166,7 @@ def test_every_region_keeps_exactly_its_values(channels, c, seed, size, refineme
     shape = (14, 16, c)
     image = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     sizes = (
-        reference.adaptive_sizes(shape, seed=seed)
+        adaptive_sizes(shape, seed=seed)
         if size is None
         else np.full(shape[:2], size, np.int32)
     )
@@ -254,7 +254,7 @@ def test_of_distinct_values_luck_puts_one_in_n_right(channels, size):
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_luck_is_what_shuffling_leaves_in_place(channels):
     image = np.random.default_rng(0).integers(0, 5, (16, 14, 3)).astype(np.uint8)
-    sizes = reference.adaptive_sizes(image.shape)
+    sizes = adaptive_sizes(image.shape)
     assert set(np.unique(sizes)) == {1, 2, 4, 8}
     shuffle = functools.partial(vim_jax.shuffle, channels=channels)
     keys = jax.random.split(jax.random.key(1), 300)

@@ -8,21 +8,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 import skimage.data
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from plan_cases import adaptive_sizes
 from shuffle_cases import COLLECTIVES, MODES, as_plan, numbered
 
 import vim_jax
 from vim_jax.regions import Bounds
 
 SHAPE = (12, 16, 3)
-ADAPTIVE = reference.adaptive_sizes(SHAPE, seed=3)
+SECRET = vim_jax.SecretKey(bytes(range(100, 132)))
+ADAPTIVE = adaptive_sizes(SHAPE, seed=3)
 
 
 def batch() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (16, *SHAPE), np.uint8)
+
+
+def photographs() -> np.ndarray:
+    image = np.asarray(skimage.data.astronaut())
+    return np.stack([image[60 * i : 60 * i + 20, 100:122] for i in range(3)])
 
 
 def keys() -> jax.Array:
@@ -104,7 +110,7 @@ def test_plans_and_keys_of_one_shape_share_a_program(channels):
 
     outputs = set()
     for seed in range(4):
-        plan = as_plan(reference.adaptive_sizes(SHAPE, seed=seed))
+        plan = as_plan(adaptive_sizes(SHAPE, seed=seed))
         outputs.add(np.asarray(run(jax.random.key(seed), image, plan)).tobytes())
     assert len(outputs) == 4
 
@@ -119,6 +125,40 @@ def test_planned_images_share_a_program_whatever_their_level():
         for i, plan in enumerate(plans[1:]):
             outputs.append(vim_jax.shuffle(jax.random.key(i), image, plan))
     assert len({np.asarray(x).tobytes() for x in outputs}) == 4
+
+
+def test_batches_share_a_program_whatever_their_key():
+    images = photographs()
+    mixer = vim_jax.VisualMixer(region_size=6)
+    for first, others in (
+        (jax.random.key(0), [jax.random.key(seed) for seed in range(1, 4)]),
+        (SECRET, [vim_jax.SecretKey.generate() for _ in range(3)]),
+    ):
+        mixed, plans = mixer(first, images)
+        mixer.restore(first, mixed, plans)
+        with jax.no_tracing():
+            for key in others:
+                mixed, plans = mixer(key, images)
+                mixer.restore(key, mixed, plans)
+
+
+def test_batches_share_a_program_whatever_their_level():
+    images = photographs()
+
+    def mixer(**goal):
+        return vim_jax.VisualMixer(**goal, clip=True)
+
+    for one, others in (
+        (mixer(level=0.5), [mixer(level=x) for x in (0.0, 0.3, 1.0)]),
+        (mixer(target_vfe=25.0), [mixer(target_vfe=x) for x in (0.5, 40.0)]),
+    ):
+        mixed, plans = one(SECRET, images)
+        one.restore(SECRET, mixed, plans)
+        with jax.no_tracing():
+            for other in others:
+                mixed, plans = other(SECRET, images)
+                restored = other.restore(SECRET, mixed, plans)
+                np.testing.assert_array_equal(restored, images)
 
 
 # --- Memory ---------------------------------------------------------------------------

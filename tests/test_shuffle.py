@@ -5,6 +5,7 @@ from typing import Any
 import hypothesis
 import jax
 import jax.numpy as jnp
+import keystreams
 import numpy as np
 import pytest
 import reference
@@ -73,7 +74,7 @@ def values_of(dtype: str) -> np.ndarray:
 def test_every_dtype_of_1_2_or_4_bytes_moves_alike_and_comes_back(dtype):
     image = values_of(dtype)
     key = jax.random.key(0)
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
+    words = keystreams.prng_words(key_data(key), reference.words_for(image.shape))
     mixed = vim_jax.shuffle(key, image, 3)
     assert mixed.dtype == image.dtype
     slow = reference.shuffle(words, image, 3)

@@ -5,6 +5,7 @@ import functools
 import chex
 import jax
 import jax.numpy as jnp
+import keystreams
 import numpy as np
 import pytest
 import reference
@@ -128,7 +129,7 @@ def test_image_keys_stack_for_vmap():
 def test_gradients_travel_back_along_the_permutation(channels):
     image, weights = np.random.default_rng(0).random((2, 5, 7, 3), np.float32)
     key = jax.random.key(0)
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
+    words = keystreams.prng_words(key_data(key), reference.words_for(image.shape))
 
     def loss(x):
         mixed = vim_jax.shuffle(key, x, 3, channels=channels, scramble_regions=True)
@@ -142,7 +143,7 @@ def test_gradients_travel_back_along_the_permutation(channels):
 def test_derivatives_are_the_matrix_of_the_permutation(channels):
     image = np.random.default_rng(0).random((3, 5, 2), np.float32)
     key = jax.random.key(0)
-    words = reference.prng_words(key_data(key), reference.words_for(image.shape))
+    words = keystreams.prng_words(key_data(key), reference.words_for(image.shape))
 
     def mix(x):
         return vim_jax.shuffle(key, x.reshape(image.shape), 4, channels=channels)

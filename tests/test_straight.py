@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 from jax import export
+from plan_cases import adaptive_sizes
 from shuffle_cases import MODES
 
 import vim_jax
@@ -17,7 +17,7 @@ from vim_jax.shuffling import exchange_planes
 
 
 def adaptive(shape, steps):
-    size = jnp.asarray(reference.adaptive_sizes(shape, steps, 3))
+    size = jnp.asarray(adaptive_sizes(shape, steps, 3))
     bounds = Bounds(steps[0], steps[0], smallest=1, squares=True)
     return RegionPlan(size, bounds=bounds)
 
