@@ -71,7 +71,7 @@ def accuracy_table(results: Results) -> str:
     rows = results["rows"]
     heads = (
         "data", "network", "region size", "plain", "mixed", "averaged over shuffles",
-        "thumbnail-trained", "drop", "slides' drop", "more", "training", "seeds",
+        "thumbnail-trained", "drop", "slides' drop", "difference", "training", "seeds",
     )  # fmt: skip
     places = dict.fromkeys((row["data"], network(row)) for row in rows)
     cells = []
@@ -92,9 +92,9 @@ def accuracy_table(results: Results) -> str:
             drop = 100 * (plain - best) if plain and best else None
             slides = _slides(_SLIDES.get(data, {}), name)
             slides_drop = slides[0] - slides[1] if slides else None
-            more = ""
+            difference = ""
             if drop is not None and slides_drop is not None:
-                more = f"{drop - slides_drop:+.1f}"
+                difference = f"{drop - slides_drop:+.1f}"
             cells.append(
                 [
                     DATA_NAMES.get(data, data),
@@ -106,7 +106,7 @@ def accuracy_table(results: Results) -> str:
                     _percent(mean(thumbnails, "thumbnail_accuracy")),
                     "" if drop is None else f"{drop:.1f}",
                     f"{slides_drop:.1f} ({slides[0]} to {slides[1]})" if slides else "",
-                    more,
+                    difference,
                     _training(mixed),
                     str(max(len(mixed), len(thumbnails))),
                 ]
@@ -118,9 +118,9 @@ def accuracy_table(results: Results) -> str:
         'brackets. The drop, in points, is from plain to the better of the two "mixed" '
         "columns, between networks of one budget; the slides' (mean over their table: "
         "2.35 points) is that of their network of this kind, at a region size that "
-        'they do not give; "more" is what the drop is beyond theirs. Training: images '
-        "times epochs, and the seconds that the mixed network took. Test images: "
-        f"{_tested(rows)}."
+        "they do not give; the difference is how much more is lost here. Training: "
+        "images times epochs, and the seconds that the mixed network took. Test "
+        f"images: {_tested(rows)}."
     )
     return f"{words}\n\n{table(heads, cells)}"
 
