@@ -134,6 +134,28 @@ def test_nan_loss_stops_with_advice_and_is_in_no_checkpoint(sets, tmp_path):
         run(config, *sets, out=tmp_path)
 
 
+def test_what_the_last_step_breaks_is_noticed(sets, tmp_path, monkeypatch):
+    (images, labels), tests = sets
+    config = dataclasses.replace(CONFIG, epochs=1)
+    monkeypatch.setattr(loop, "make_optimizer", lambda *_: optax.scale(float("nan")))
+    with pytest.raises(FloatingPointError, match="not finite after step 1: try a sm"):
+        run(config, (images[:64], labels[:64]), tests, out=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "metrics.jsonl",
+    ]
+
+
+def test_other_weights_to_start_from_are_another_run(uninterrupted, sets, tmp_path):
+    history, _ = uninterrupted
+    config = dataclasses.replace(CONFIG, epochs=1)
+    first = run(config, *sets, out=tmp_path, model=history.model)
+    assert run(config, *sets, out=tmp_path, model=history.model).epochs == first.epochs
+    for other in (first.model, None):
+        with pytest.raises(ValueError, match="holds another run, with start"):
+            run(config, *sets, out=tmp_path, model=other)
+
+
 def test_steps_donate_count_and_average(sets):
     (images, labels), _ = sets
     images, labels = jnp.asarray(images[:64]), jnp.asarray(labels[:64], jnp.int32)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vim_jax.training import parallel
@@ -85,7 +86,7 @@ def train_epoch(
       The state after the epoch.
 
     Raises:
-      FloatingPointError: If the loss is not finite.
+      FloatingPointError: If the loss is not finite, or what was learnt.
       SystemExit: After SIGTERM and a checkpoint.
     """
     chosen = shuffled_batches(config, epoch, len(train_set[0]))
@@ -95,7 +96,10 @@ def train_epoch(
 
     def look() -> None:
         nonlocal clock
-        for metrics in jax.device_get(pending):
+        if not pending:
+            return
+        found, finite = jax.device_get((pending, _all_finite(state.params)))
+        for metrics in found:
             loss = float(metrics.loss)
             totals.steps += 1
             totals.loss += loss
@@ -103,7 +107,12 @@ def train_epoch(
             if metrics.cosine is not None:
                 totals.cosine += float(metrics.cosine)
             if not math.isfinite(loss):
-                raise _not_finite(config, loss, earlier + totals.steps)
+                step = earlier + totals.steps
+                raise _not_finite(config, f"The loss is {loss} at step {step}")
+        # The last step's loss is that of the parameters before it.
+        if not finite:
+            step = earlier + totals.steps
+            raise _not_finite(config, f"Parameters are not finite after step {step}")
         totals.seconds -= clock - (clock := time.perf_counter())
         advance(len(pending))
         pending.clear()
@@ -143,7 +152,12 @@ def checkpoint_due(config: TrainConfig, epoch: int, step: int) -> bool:
     )
 
 
-def _not_finite(config: TrainConfig, loss: float, step: int) -> FloatingPointError:
+@jax.jit
+def _all_finite(params: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
+
+
+def _not_finite(config: TrainConfig, what: str) -> FloatingPointError:
     advice = (
         f"a smaller learning_rate than {config.learning_rate}, a larger "
         f"warmup_fraction than {config.warmup_fraction}"
@@ -152,4 +166,4 @@ def _not_finite(config: TrainConfig, loss: float, step: int) -> FloatingPointErr
         advice += ", or clip_norm 1"
     else:
         advice += f", or a smaller clip_norm than {config.clip_norm}"
-    return FloatingPointError(f"The loss is {loss} at step {step}: try {advice}.")
+    return FloatingPointError(f"{what}: try {advice}.")

@@ -134,6 +134,7 @@ def train(
         tensorboard.summary_writer()  # If missing, say so before training.
     layout = parallel.make_layout(config.batch_size, devices)
     optimizer = make_optimizer(config, config.epochs * steps_per_epoch)
+    given = model
     if model is None:
         model = _model(config, train_set, num_classes)
     else:
@@ -153,7 +154,7 @@ def train(
     epochs: list[dict[str, Any]] = []
     totals = Totals()
     if folder is not None:
-        records.claim(folder, config, train_set, test_sets)
+        records.claim(folder, config, train_set, test_sets, given)
         restored = checkpoint.restore_latest(folder / "checkpoints", state)
         if restored is not None:
             state, epochs = restored.state, restored.metadata["epochs"]

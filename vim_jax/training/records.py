@@ -6,10 +6,15 @@ outcome, there only once the run is complete.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
 from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
 
 from vim_jax.training.config import TrainConfig
 from vim_jax.training.image_sets import ImageSet, fingerprint
@@ -21,6 +26,7 @@ def claim(
     config: TrainConfig,
     train_set: ImageSet,
     test_sets: dict[str, ImageSet],
+    start: nnx.Module | None = None,
 ) -> None:
     """Make the folder this run's, or check that it already is.
 
@@ -31,6 +37,7 @@ def claim(
       config: Settings of the run.
       train_set: Images and labels to train on.
       test_sets: Images and labels to test on, by name.
+      start: The model that was given to start from, if one was.
 
     Raises:
       ValueError: If the folder holds a run with other settings or data.
@@ -38,6 +45,8 @@ def claim(
     run = dataclasses.asdict(config)
     run["train_set"] = fingerprint(train_set)
     run["test_sets"] = {name: fingerprint(pair) for name, pair in test_sets.items()}
+    if start is not None:
+        run["start"] = _weights_fingerprint(start)
     run = json.loads(json.dumps(run))
     path = folder / "config.json"
     if not path.exists():
@@ -56,6 +65,14 @@ def claim(
             f"{folder} holds another run, with {details}: use another folder for out, "
             "or delete that one."
         )
+
+
+def _weights_fingerprint(model: nnx.Module) -> str:
+    """Tell starting weights apart: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def write_metrics(folder: pathlib.Path, epochs: list[dict[str, Any]]) -> None:
