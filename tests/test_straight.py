@@ -12,7 +12,7 @@ from shuffle_cases import MODES
 
 import vim_jax
 from vim_jax.keystream import key_material
-from vim_jax.regions import Bounds, RegionPlan, as_plan, bounds_of, regions_of
+from vim_jax.regions import Bounds, RegionPlan, as_plan, bounds_of
 from vim_jax.shuffling import exchange_planes
 
 
@@ -61,7 +61,7 @@ def test_straight_exchanges_are_those_of_loops(plan, channels, inverse):
     exchanged = functools.partial(
         exchange_planes,
         key_material(jax.random.key(3)),
-        regions_of(plan.size),
+        plan.size,
         bounds_of(plan),
         channels,
         jnp.asarray(planes),

@@ -1,4 +1,9 @@
-"""Exchanges in rectangles of any size, cell by cell."""
+"""Exchanges in rectangles of any size, cell by cell.
+
+Partners are found by rolling planes along their first axis, of which XLA's CPU backend
+makes a fast loop, unlike along the last [measured: `benchmarks/`]. So planes are
+transposed while cells are exchanged along rows.
+"""
 
 import functools
 from typing import NamedTuple
@@ -11,20 +16,20 @@ from vim_jax.regions import Bounds, Regions
 from vim_jax.rounds import EXTRA_ROUNDS, FEW, LARGE, NEAR_LEVELS, ROUNDS, VERY_FEW
 from vim_jax.steps import Number, repeated, trade
 from vim_jax.turns import turn_once
-from vim_jax.words import Words, bytes_of
+from vim_jax.words import BYTES, Words, bytes_of
 
 _BYTE = 8
 _EXACT_BITS = 12
 
 
 class Lines(NamedTuple):
-    """How the cells of any lines pair off, `2 ... n`: along rows, and along columns.
+    """How the cells of lines pair off, `across along`: along rows (`w h`) or columns.
 
     Bit k of a mask, uint8 or uint16, stands for the distance `2**k`.
 
     Attributes:
-      pairs: `2 4 n`, bit k set where the cell owns the coin of a pair: in rounds 0 and
-        1, in 2 and 3, and so on.
+      pairs: `4 along across`, bit k set where the cell owns the coin of a pair: in
+        rounds 0 and 1, in 2 and 3, and so on.
       cut_off: the same for rounds 0 and 1, at the one distance where the cell's block
         is cut off.
       odds: uint8, 256ths in favour of an exchange there.
@@ -39,19 +44,27 @@ class Lines(NamedTuple):
     single: jax.Array
 
 
-def lines_of(regions: Regions, bounds: Bounds) -> Lines:
-    """Returns how the cells of a plane pair off."""
+def lines_of(regions: Regions, bounds: Bounds) -> tuple[Lines, Lines]:
+    """Returns how the cells of a plane pair off, along rows and along columns."""
     dtype = jnp.uint8 if max(_levels(bounds)) <= _BYTE else jnp.uint16
     top, left, height, width = regions
     h, w = top.shape
     x = jnp.arange(w, dtype=jnp.int32)[None] - left
     y = jnp.arange(h, dtype=jnp.int32)[:, None] - top
+    rows, columns = (x.T, width.T, height.T), (y, height, width)
     # A loop rather than `vmap`, because XLA would compute it anew for each use.
-    lines = jax.lax.map(
-        lambda line: _lines(line[0], line[1], line[2], dtype),
-        (jnp.stack([x, y]), jnp.stack([width, height]), jnp.stack([height, width])),
+    both = jax.lax.map(
+        lambda line: _lines(*line, dtype),
+        [
+            jnp.stack([a.reshape(-1), b.reshape(-1)])
+            for a, b in zip(rows, columns, strict=True)
+        ],
     )
-    return jax.tree.map(lambda mask: mask.reshape(*mask.shape[:-2], h * w), lines)
+
+    def along(axis, shape):
+        return jax.tree.map(lambda x: x[axis].reshape(*x.shape[1:-1], *shape), both)
+
+    return along(0, (w, h)), along(1, (h, w))
 
 
 def _levels(bounds: Bounds) -> tuple[int, int]:
@@ -106,110 +119,148 @@ def _floor_of_ratio(number: jax.Array, divisor: jax.Array, bits: int) -> jax.Arr
     return quotient.astype(jnp.int32)
 
 
+class _Coins(NamedTuple):
+    """The bytes that decide over exchanges along lines, `groups ... along across`.
+
+    Attributes:
+      near: for distances below 16.
+      middle: for those from there up to 128, and for extra rounds.
+      odds: `groups 2 ...`, for blocks that are cut off; None where there are none.
+      far: `groups 2 ...`, for distances from 256 up; None where there are none.
+    """
+
+    near: jax.Array
+    middle: jax.Array
+    odds: jax.Array | None
+    far: jax.Array | None
+
+
 def exchange_lines(
     cells: UInt8[jax.Array, "groups members h w"],
     words: Words,
-    lines: Lines,
+    lines: tuple[Lines, Lines],
     bounds: Bounds,
     *,
     inverse: bool,
     straight: bool,
 ) -> UInt8[jax.Array, "groups members h w"]:
     """Exchanges cells, see `vim_jax.permute.exchange_cells`."""
-    groups, members, h, w = cells.shape
-    # Flat, for long loops: pairs never reach into another line.
-    flat = cells.reshape(groups, members, h * w)
     if straight:
         words = jax.lax.optimization_barrier(words)
+    shape = cells.shape[2:]
+    coins = [_coins(words, axis, shape) for axis in (0, 1)]
+    turns = None
+    if words.turns is not None:
+        turns = _planes(words.turns, shape).swapaxes(-1, -2)
 
     def turn(cells, r):
-        if words.turns is None:
+        if turns is None:
             return cells
-        numbers = _byte(words.turns, r % ROUNDS)
-        left_out = lines.single[:1] | (lines.large[:1] & (r == ROUNDS - 1))
+        numbers = jax.lax.dynamic_index_in_dim(turns, r % ROUNDS, 1, keepdims=False)
+        left_out = lines[0].single | (lines[0].large & (r == ROUNDS - 1))
         numbers = jnp.where(left_out, 0, numbers)
         return turn_once(cells, numbers, r < ROUNDS, inverse=inverse)
 
     def exchanged(cells, rounds, most_levels):
-        def one_round(i, cells):
-            r = rounds.stop - 1 - i if inverse else rounds.start + i
-            cells = cells if inverse else turn(cells, r)
-            for axis in (1, 0) if inverse else (0, 1):
-                levels = range(min(_levels(bounds)[axis], most_levels))
-                heads = _heads(words, lines, r, axis)[:, None]
-                ways = [
-                    [
-                        functools.partial(_exchanged, level=level, distance=away)
-                        for level in (levels if inverse else reversed(levels))
-                    ]
-                    for away in ((w, -w) if axis else (1, -1))
+        def along(axis, r, cells):
+            levels = range(min(_levels(bounds)[axis], most_levels))
+            heads = _heads(coins[axis], lines[axis], r)[:, None]
+            ways = [
+                [
+                    functools.partial(_exchanged, level=level, towards=towards)
+                    for level in (levels if inverse else reversed(levels))
                 ]
-                cells = trade(cells, heads, *ways, upper_owns=(r & 2) != 0)
-            return turn(cells, r) if inverse else cells
+                for towards in (1, -1)
+            ]
+            return trade(cells, heads, *ways, upper_owns=(r & 2) != 0)
+
+        def one_round(i, cells):
+            """Takes cells transposed, and returns them so."""
+            r = rounds.stop - 1 - i if inverse else rounds.start + i
+            if not inverse:
+                cells = along(0, r, turn(cells, r))
+            cells = along(1, r, cells.swapaxes(-1, -2)).swapaxes(-1, -2)
+            if inverse:
+                cells = turn(along(0, r, cells), r)
+            return cells
 
         return repeated(len(rounds), one_round, cells, straight=straight)
 
+    cells = cells.swapaxes(-1, -2)
     usual = range(ROUNDS), max(_levels(bounds))
     extra = range(ROUNDS, ROUNDS + EXTRA_ROUNDS), NEAR_LEVELS
     for rounds, most_levels in (extra, usual) if inverse else (usual, extra):
-        flat = exchanged(flat, rounds, most_levels)
-    return flat.reshape(cells.shape)
+        cells = exchanged(cells, rounds, most_levels)
+    return cells.swapaxes(-1, -2)
 
 
-def _byte(words: UInt32[jax.Array, "planes n"], number) -> UInt8[jax.Array, "planes n"]:
-    """Returns one of the four bytes of each cell."""
-    return jax.lax.dynamic_index_in_dim(bytes_of(words), number, 1, keepdims=False)
+def _planes(
+    words: UInt32[jax.Array, "planes n"], shape: tuple[int, int]
+) -> UInt8[jax.Array, "planes 4 h w"]:
+    """Returns the bytes of planes of words, as planes."""
+    return bytes_of(words).reshape(len(words), BYTES, *shape)
 
 
-def _heads(words: Words, lines: Lines, r: Number, axis: int) -> jax.Array:
+def _coins(words: Words, axis: int, shape: tuple[int, int]) -> _Coins:
+    """Returns the coins along an axis, transposed as cells are there."""
+
+    def taken(words, numbers):
+        planes = _planes(words, shape)[:, numbers]
+        return planes if axis else planes.swapaxes(-1, -2)
+
+    both = slice(2 * axis, 2 * axis + 2)
+    return _Coins(
+        near=taken(words.coins, axis),
+        middle=taken(words.coins, 2 + axis),
+        odds=None if words.odds is None else taken(words.odds, both),
+        far=None if words.far is None else taken(words.far, both),
+    )
+
+
+def _heads(coins: _Coins, lines: Lines, r: Number) -> jax.Array:
     """Returns the distances at which the coin that a cell owns shows heads.
 
     Args:
-      words: of all cells.
-      lines: of the plane.
+      coins: along the lines.
+      lines: how their cells pair off.
       r: the round.
-      axis: 0 along rows, 1 along columns.
     """
-    pairs = jax.lax.dynamic_index_in_dim(lines.pairs[axis], r >> 1)
-    left_out = (r == ROUNDS - 1) & lines.large[axis][None]
+    pairs = jax.lax.dynamic_index_in_dim(lines.pairs, r >> 1)
+    left_out = (r == ROUNDS - 1) & lines.large[None]
     pairs = jnp.where(left_out, 0, pairs)
 
     def half(byte):
         """Rounds take turns in which half of a byte is theirs."""
-        shift = jnp.uint8(NEAR_LEVELS * (r & 1))
-        return (_byte(words.coins, byte + axis) >> shift) & jnp.uint8(0x0F)
+        return (byte >> jnp.uint8(NEAR_LEVELS * (r & 1))) & jnp.uint8(0x0F)
 
-    whole = (r & 1) + 2 * axis
-    near, middle = half(0), half(2)
+    def whole(byte):
+        """Rounds take turns in which byte is theirs."""
+        return jax.lax.dynamic_index_in_dim(byte, r & 1, 1, keepdims=False)
+
+    near, middle = half(coins.near), half(coins.middle)
     heads = jnp.where(r < ROUNDS, near | (middle << NEAR_LEVELS), middle)
     heads = heads.astype(pairs.dtype)
-    if words.far is not None:
-        heads |= _byte(words.far, whole).astype(pairs.dtype) << _BYTE
-    if words.odds is not None:
-        shown = _byte(words.odds, whole) < lines.odds[axis][None]
-        cut_off = jnp.where(r < 2, lines.cut_off[axis][None], 0).astype(pairs.dtype)
+    if coins.far is not None:
+        heads |= whole(coins.far).astype(pairs.dtype) << _BYTE
+    if coins.odds is not None:
+        shown = whole(coins.odds) < lines.odds[None]
+        cut_off = jnp.where(r < 2, lines.cut_off[None], 0).astype(pairs.dtype)
         heads = jnp.where(shown, heads | cut_off, heads & ~cut_off)
     return heads & pairs
 
 
 def _exchanged(
-    cells: UInt8[jax.Array, "groups members n"],
+    cells: UInt8[jax.Array, "groups members along across"],
     heads: jax.Array,
     *,
     level: int,
-    distance: int,
-) -> UInt8[jax.Array, "groups members n"]:
-    """Exchanges each cell that shows heads with the one so many times 2**level away."""
+    towards: int,
+) -> UInt8[jax.Array, "groups members along across"]:
+    """Exchanges each cell that shows heads with the one `2**level` away.
+
+    None shows heads whose partner would lie beyond the plane.
+    """
     mask = jnp.where((heads & (1 << level)) != 0, jnp.uint8(0xFF), jnp.uint8(0))
-    change = (cells ^ shifted(cells, distance << level)) & mask
-    return cells ^ change ^ shifted(change, -distance << level)
-
-
-def shifted(x: jax.Array, distance: int) -> jax.Array:
-    """Returns what lies at a distance from each element along the last axis, or 0."""
-    if abs(distance) >= x.shape[-1]:
-        return jnp.zeros_like(x)
-    around = [(0, 0)] * (x.ndim - 1)
-    if distance > 0:
-        return jnp.pad(x[..., distance:], [*around, (0, distance)])
-    return jnp.pad(x[..., :distance], [*around, (-distance, 0)])
+    away = -towards << level
+    change = (cells ^ jnp.roll(cells, away, axis=-2)) & mask
+    return cells ^ change ^ jnp.roll(change, -away, axis=-2)

@@ -10,24 +10,24 @@ regions, which is many times faster than sorting [measured: `benchmarks/`].
 from typing import TypeAlias
 
 import jax
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 
 from vim_jax.lines import Lines, exchange_lines, lines_of
-from vim_jax.regions import Bounds, Regions
+from vim_jax.regions import Bounds, regions_of
 from vim_jax.squares import LANES, Squares, exchange_squares, squares_of
 from vim_jax.words import Words
 
 SPEC_VERSION = 3
 
-Pairs: TypeAlias = Squares | Lines
+Pairs: TypeAlias = Squares | tuple[Lines, Lines]
 """How the cells of a plane pair off."""
 
 
-def pairs_of(regions: Regions, bounds: Bounds) -> Pairs:
-    """Returns how the cells of a plane of these regions pair off."""
-    if bounds.squares and regions.width.shape[1] % LANES == 0:
-        return squares_of(regions, bounds)
-    return lines_of(regions, bounds)
+def pairs_of(size: Int32[jax.Array, "h w"], bounds: Bounds) -> Pairs:
+    """Returns how the cells of a plane of regions of these sizes pair off."""
+    if bounds.squares and size.shape[1] % LANES == 0:
+        return squares_of(size, bounds)
+    return lines_of(regions_of(size), bounds)
 
 
 def exchange_cells(

@@ -23,7 +23,8 @@ class Bounds(NamedTuple):
       height: no region is higher, in pixels.
       width: no region is wider, in pixels.
       smallest: no region has a shorter side, in pixels.
-      squares: whether all regions are squares with sides of powers of two.
+      squares: whether all regions are whole squares with sides of powers of two, which
+        are their sizes.
     """
 
     height: int

@@ -19,7 +19,6 @@ from vim_jax.permute import exchange_cells, pairs_of
 from vim_jax.regions import (
     Bounds,
     PlanOrSize,
-    Regions,
     as_plan,
     bounds_of,
     regions_of,
@@ -154,8 +153,7 @@ def _move_image(material, cells, size, bounds, channels, scramble_regions, inver
     scrambling = (
         keystream(material, starts.regions, h * w) if scramble_regions else None
     )
-    regions = regions_of(size)
-    return _move(material, scrambling, cells, regions, bounds, channels, inverse)
+    return _move(material, scrambling, cells, size, bounds, channels, inverse)
 
 
 def _words_read(starts: Starts, bounds, image_channels, channels, scramble_regions):
@@ -197,41 +195,39 @@ def _words_of(source, plane, planes, shape, channels, bounds) -> Words:
     )
 
 
-def _move(source, scrambling, cells, regions, bounds, channels, inverse):
+def _move(source, scrambling, cells, size, bounds, channels, inverse):
     """Returns `h w c` cells shuffled within regions, and regions if there are words.
 
     Args:
       source: of the words that cells move by, see `_words_of`.
       scrambling: uint32 `h*w`, words that regions move by, or None.
       cells: the image.
-      regions: the plan's regions.
+      size: the plan's region sizes, int32 `h w`.
       bounds: of the regions.
       channels: see `shuffle`.
       inverse: whether to undo it.
     """
     check_sides(bounds.height, bounds.width)
     if jnp.issubdtype(cells.dtype, jnp.floating):
-        return _move_floats(
-            bounds, channels, inverse, cells, source, scrambling, regions
-        )
+        return _move_floats(bounds, channels, inverse, cells, source, scrambling, size)
     if cells.dtype == jnp.bool_:
         bits = cells.astype(jnp.uint8)
     else:
         bits = jax.lax.bitcast_convert_type(cells, f"uint{8 * cells.dtype.itemsize}")
-    moved = _move_bits(bounds, channels, inverse, bits, source, scrambling, regions)
+    moved = _move_bits(bounds, channels, inverse, bits, source, scrambling, size)
     if cells.dtype == jnp.bool_:
         return moved != 0
     return jax.lax.bitcast_convert_type(moved, cells.dtype)
 
 
-def _move_bits(bounds, channels, inverse, cells, source, scrambling, regions):
+def _move_bits(bounds, channels, inverse, cells, source, scrambling, size):
     h, w, _ = cells.shape
     exchanged = functools.partial(
-        exchange_planes, source, regions, bounds, channels, inverse=inverse
+        exchange_planes, source, size, bounds, channels, inverse=inverse
     )
     sender = None
     if scrambling is not None:
-        sender = exchange_regions(scrambling, regions)
+        sender = exchange_regions(scrambling, regions_of(size))
         if inverse:
             pixel = jnp.arange(h * w, dtype=sender.dtype)
             cells = _take(cells, jnp.zeros_like(sender).at[sender].set(pixel))
@@ -249,7 +245,7 @@ def _move_bits(bounds, channels, inverse, cells, source, scrambling, regions):
 
 def exchange_planes(
     source: jax.Array | ImageKey,
-    regions: Regions,
+    size: jax.Array,
     bounds: Bounds,
     channels: Channels,
     planes: UInt8[jax.Array, "c bytes h w"],
@@ -261,7 +257,7 @@ def exchange_planes(
 
     Args:
       source: of the words that cells move by, see `_words_of`.
-      regions: the plan's regions.
+      size: the plan's region sizes, int32 `h w`.
       bounds: of the regions.
       channels: see `shuffle`.
       planes: the cells, byte by byte.
@@ -269,7 +265,7 @@ def exchange_planes(
       straight: see `exchange_cells`.
     """
     c, _, h, w = planes.shape
-    pairs = pairs_of(regions, bounds)
+    pairs = pairs_of(size, bounds)
 
     def exchanged(plane, groups):
         words = _words_of(source, plane, len(groups), (h, w, c), channels, bounds)
@@ -314,19 +310,19 @@ def _take(cells: jax.Array, pixel: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _move_floats(bounds, channels, inverse, cells, source, scrambling, regions):
+def _move_floats(bounds, channels, inverse, cells, source, scrambling, size):
     """Moves floats as bits: XLA may compute narrow ones in float32, and lose NaNs."""
     bits = jax.lax.bitcast_convert_type(cells, f"uint{8 * cells.dtype.itemsize}")
-    moved = _move_bits(bounds, channels, inverse, bits, source, scrambling, regions)
+    moved = _move_bits(bounds, channels, inverse, bits, source, scrambling, size)
     return jax.lax.bitcast_convert_type(moved, cells.dtype)
 
 
 @_move_floats.defjvp
 def _move_floats_jvp(bounds, channels, inverse, primals, tangents):
-    cells, source, scrambling, regions = primals
+    cells, source, scrambling, size = primals
     tangent = tangents[0]
     number = jnp.arange(cells.size, dtype=jnp.uint32).reshape(cells.shape)
-    places = _move_bits(bounds, channels, inverse, number, source, scrambling, regions)
+    places = _move_bits(bounds, channels, inverse, number, source, scrambling, size)
     moved = tangent.reshape(-1).at[places.reshape(-1)]
     moved = moved.get(unique_indices=True, mode="promise_in_bounds")
     out = _move_floats(bounds, channels, inverse, *primals)

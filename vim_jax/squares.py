@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import UInt8, UInt32
+from jaxtyping import Int32, UInt8, UInt32
 
-from vim_jax.lines import shifted
-from vim_jax.regions import Bounds, Regions
+from vim_jax.regions import Bounds
 from vim_jax.rounds import EXTRA_ROUNDS, LARGE, NEAR_LEVELS, ROUNDS
 from vim_jax.steps import Number, repeated, trade
 from vim_jax.turns import spread, turn_once
@@ -57,12 +56,12 @@ class _Coins(NamedTuple):
     far: jax.Array | None
 
 
-def squares_of(regions: Regions, bounds: Bounds) -> Squares:
+def squares_of(size: Int32[jax.Array, "h w"], bounds: Bounds) -> Squares:
     """Returns how the cells of a plane pair off; its regions must be such squares."""
-    h, w = regions.height.shape
+    h, w = size.shape
     x = jnp.arange(w, dtype=jnp.int32)[None]
     y = jnp.arange(h, dtype=jnp.int32)[:, None]
-    reach = regions.height - 1
+    reach = size - 1
     parts = max(1, -(-_levels(bounds) // _BITS))
 
     def lanes(mask):
@@ -283,3 +282,13 @@ def _exchanged_at(lanes, mask, distance, upper_owns):
     away = -distance if upper_owns else distance
     change = (lanes ^ shifted(lanes, away)) & mask
     return lanes ^ change ^ shifted(change, -away)
+
+
+def shifted(x: jax.Array, distance: int) -> jax.Array:
+    """Returns what lies at a distance from each element along the last axis, or 0."""
+    if abs(distance) >= x.shape[-1]:
+        return jnp.zeros_like(x)
+    around = [(0, 0)] * (x.ndim - 1)
+    if distance > 0:
+        return jnp.pad(x[..., distance:], [*around, (0, distance)])
+    return jnp.pad(x[..., :distance], [*around, (-distance, 0)])
