@@ -10,61 +10,42 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import UInt8, UInt32
+from jaxtyping import Int32, UInt8, UInt32
 
-from vim_jax.regions import Bounds, Regions
+from vim_jax.regions import Bounds, regions_of
 from vim_jax.rounds import EXTRA_ROUNDS, FEW, LARGE, NEAR_LEVELS, ROUNDS, VERY_FEW
 from vim_jax.steps import Number, repeated, trade
 from vim_jax.turns import turn_once
 from vim_jax.words import BYTES, Words, bytes_of
 
 _BYTE = 8
-_EXACT_BITS = 12
+_EXACT_SIDE = 1 << 11
 
 
 class Lines(NamedTuple):
-    """How the cells of lines pair off, `across along`: along rows (`w h`) or columns.
-
-    Bit k of a mask, uint8 or uint16, stands for the distance `2**k`.
+    """Where cells are in their lines, `along across`: along rows (`w h`), or columns.
 
     Attributes:
-      pairs: `4 along across`, bit k set where the cell owns the coin of a pair: in
-        rounds 0 and 1, in 2 and 3, and so on.
-      cut_off: the same for rounds 0 and 1, at the one distance where the cell's block
-        is cut off.
-      odds: uint8, 256ths in favour of an exchange there.
+      place: uint8 or uint16, the cell's number in its line.
+      last: the same of the line's last cell.
+      extra: the same, bits of the distances of extra rounds: of small regions only.
+      odds: uint8, 256ths in favour of an exchange where the cell's block is cut off.
       large: bool, whether the cell is in a square that takes a round less.
       single: bool, whether the cell is a region of its own.
     """
 
-    pairs: jax.Array
-    cut_off: jax.Array
+    place: jax.Array
+    last: jax.Array
+    extra: jax.Array
     odds: jax.Array
     large: jax.Array
     single: jax.Array
 
 
-def lines_of(regions: Regions, bounds: Bounds) -> tuple[Lines, Lines]:
+def lines_of(size: Int32[jax.Array, "h w"], bounds: Bounds) -> tuple[Lines, Lines]:
     """Returns how the cells of a plane pair off, along rows and along columns."""
     dtype = jnp.uint8 if max(_levels(bounds)) <= _BYTE else jnp.uint16
-    top, left, height, width = regions
-    h, w = top.shape
-    x = jnp.arange(w, dtype=jnp.int32)[None] - left
-    y = jnp.arange(h, dtype=jnp.int32)[:, None] - top
-    rows, columns = (x.T, width.T, height.T), (y, height, width)
-    # A loop rather than `vmap`, because XLA would compute it anew for each use.
-    both = jax.lax.map(
-        lambda line: _lines(*line, dtype),
-        [
-            jnp.stack([a.reshape(-1), b.reshape(-1)])
-            for a, b in zip(rows, columns, strict=True)
-        ],
-    )
-
-    def along(axis, shape):
-        return jax.tree.map(lambda x: x[axis].reshape(*x.shape[1:-1], *shape), both)
-
-    return along(0, (w, h)), along(1, (h, w))
+    return _lines(size.T, dtype), _lines(size, dtype)
 
 
 def _levels(bounds: Bounds) -> tuple[int, int]:
@@ -72,51 +53,57 @@ def _levels(bounds: Bounds) -> tuple[int, int]:
     return (bounds.width - 1).bit_length(), (bounds.height - 1).bit_length()
 
 
-def _smear(x: jax.Array, bits: int) -> jax.Array:
-    """Returns `x` with all bits below its highest set, too."""
-    shift = 1
-    while shift < bits:
-        x |= x >> shift
-        shift *= 2
-    return x
-
-
-def _lines(place, length, other, dtype) -> Lines:
-    """Returns the pairs of lines.
-
-    Args:
-      place: int32, the cell's number in its line.
-      length: int32, of its line, in cells.
-      other: int32, of the line across it.
-      dtype: of the masks.
-    """
-    bits = jnp.iinfo(dtype).bits + 1
-    lower, upper = ~place & _smear(length - 1 - place, bits), place
+def _lines(size: Int32[jax.Array, "along across"], dtype) -> Lines:
+    """Returns where cells are in lines along the first axis, as numbers of a dtype."""
+    regions = regions_of(size)
+    length, other = regions.height, regions.width
+    place = jnp.arange(len(size), dtype=jnp.int32)[:, None] - regions.top
     n = length * other
     ragged = ((length & (length - 1)) | (other & (other - 1))) > 0
     small = (n < VERY_FEW) | ((n < FEW) & ragged)
-    near = jnp.where(small, 2**NEAR_LEVELS - 1, 0)
-    pairs = jnp.stack([lower, upper, lower & near, upper & near]).astype(dtype)
-    # Above this bit, cell number and length agree: the block is the line's last.
-    highest = _smear(place ^ length, bits)
-    highest ^= highest >> 1
-    cut_off = lower & highest
-    distance = jnp.maximum(cut_off, 1)
+    cut_off = _cut_off(place, length - 1)
+    return Lines(
+        place=place.astype(dtype),
+        last=(length - 1).astype(dtype),
+        extra=jnp.where(small, 2**NEAR_LEVELS - 1, 0).astype(dtype),
+        odds=_odds(jnp.maximum(cut_off, 1), length),
+        large=(length == other) & (length >= LARGE) & ~ragged,
+        single=n == 1,
+    )
+
+
+def _odds(
+    distance: Int32[jax.Array, "along across"], length: Int32[jax.Array, "along across"]
+) -> UInt8[jax.Array, "along across"]:
+    """Returns the odds of an exchange over a distance in a line's last block."""
     block = distance + (length & (distance - 1))
-    odds = _floor_of_ratio((distance << 9) + block, block << 1, bits)
-    odds = jnp.minimum(odds, 255).astype(jnp.uint8)
-    large = (length == other) & (length >= LARGE) & ~ragged
-    return Lines(pairs, cut_off.astype(dtype), odds, large, single=n == 1)
-
-
-def _floor_of_ratio(number: jax.Array, divisor: jax.Array, bits: int) -> jax.Array:
-    """Returns the integer part of the odds of lines of up to `2**bits` cells."""
-    if bits > _EXACT_BITS:
-        return jax.lax.div(number, divisor)
+    number, divisor = (distance << 9) + block, block << 1
+    if max(length.shape) > _EXACT_SIDE:
+        return jnp.minimum(jax.lax.div(number, divisor), 255).astype(jnp.uint8)
     # Several times faster. Both are exact in float32, and a quotient of about 256 that
     # is no integer is 1 / divisor or more from the next: rounding does not reach it.
     quotient = number.astype(jnp.float32) / divisor.astype(jnp.float32)
-    return quotient.astype(jnp.int32)
+    return jnp.minimum(quotient.astype(jnp.int32), 255).astype(jnp.uint8)
+
+
+def _lower(place: jax.Array, last: jax.Array) -> jax.Array:
+    """Returns bit k where a cell is the lower one of a pair `2**k` apart."""
+    return ~place & _smear(last - place)
+
+
+def _cut_off(place: jax.Array, last: jax.Array) -> jax.Array:
+    """Returns the bit of `_lower` for which the cell's block is cut off, or 0."""
+    # Above this bit, cell number and length agree: the block is the line's last.
+    highest = _smear(place ^ (last + 1))
+    return _lower(place, last) & (highest ^ (highest >> 1))
+
+
+def _smear(x: jax.Array) -> jax.Array:
+    """Returns `x` with all bits below its highest set, too."""
+    for shift in (1, 2, 4, 8, 16):
+        if shift < jnp.iinfo(x.dtype).bits:
+            x |= x >> shift
+    return x
 
 
 class _Coins(NamedTuple):
@@ -147,7 +134,7 @@ def exchange_lines(
     """Exchanges cells, see `vim_jax.permute.exchange_cells`."""
     if straight:
         words = jax.lax.optimization_barrier(words)
-    shape = cells.shape[2:]
+    shape = cells.shape[2], cells.shape[3]
     coins = [_coins(words, axis, shape) for axis in (0, 1)]
     turns = None
     if words.turns is not None:
@@ -194,18 +181,11 @@ def exchange_lines(
     return cells.swapaxes(-1, -2)
 
 
-def _planes(
-    words: UInt32[jax.Array, "planes n"], shape: tuple[int, int]
-) -> UInt8[jax.Array, "planes 4 h w"]:
-    """Returns the bytes of planes of words, as planes."""
-    return bytes_of(words).reshape(len(words), BYTES, *shape)
-
-
 def _coins(words: Words, axis: int, shape: tuple[int, int]) -> _Coins:
     """Returns the coins along an axis, transposed as cells are there."""
 
-    def taken(words, numbers):
-        planes = _planes(words, shape)[:, numbers]
+    def taken(words, number):
+        planes = _planes(words, shape)[:, number]
         return planes if axis else planes.swapaxes(-1, -2)
 
     both = slice(2 * axis, 2 * axis + 2)
@@ -217,6 +197,13 @@ def _coins(words: Words, axis: int, shape: tuple[int, int]) -> _Coins:
     )
 
 
+def _planes(
+    words: UInt32[jax.Array, "planes n"], shape: tuple[int, int]
+) -> UInt8[jax.Array, "planes 4 h w"]:
+    """Returns the bytes of planes of words, as planes."""
+    return bytes_of(words).reshape(len(words), BYTES, *shape)
+
+
 def _heads(coins: _Coins, lines: Lines, r: Number) -> jax.Array:
     """Returns the distances at which the coin that a cell owns shows heads.
 
@@ -225,9 +212,10 @@ def _heads(coins: _Coins, lines: Lines, r: Number) -> jax.Array:
       lines: how their cells pair off.
       r: the round.
     """
-    pairs = jax.lax.dynamic_index_in_dim(lines.pairs, r >> 1)
-    left_out = (r == ROUNDS - 1) & lines.large[None]
-    pairs = jnp.where(left_out, 0, pairs)
+    place, last = lines.place, lines.last
+    pairs = jnp.where((r & 2) != 0, place, _lower(place, last))
+    pairs = jnp.where((r == ROUNDS - 1) & lines.large, 0, pairs)
+    pairs = jnp.where(r < ROUNDS, pairs, pairs & lines.extra)[None]
 
     def half(byte):
         """Rounds take turns in which half of a byte is theirs."""
@@ -244,7 +232,7 @@ def _heads(coins: _Coins, lines: Lines, r: Number) -> jax.Array:
         heads |= whole(coins.far).astype(pairs.dtype) << _BYTE
     if coins.odds is not None:
         shown = whole(coins.odds) < lines.odds[None]
-        cut_off = jnp.where(r < 2, lines.cut_off[None], 0).astype(pairs.dtype)
+        cut_off = jnp.where(r < 2, _cut_off(place, last), 0)[None]
         heads = jnp.where(shown, heads | cut_off, heads & ~cut_off)
     return heads & pairs
 

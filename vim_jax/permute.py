@@ -13,7 +13,7 @@ import jax
 from jaxtyping import Int32, UInt8
 
 from vim_jax.lines import Lines, exchange_lines, lines_of
-from vim_jax.regions import Bounds, regions_of
+from vim_jax.regions import Bounds
 from vim_jax.squares import LANES, Squares, exchange_squares, squares_of
 from vim_jax.words import Words
 
@@ -27,7 +27,7 @@ def pairs_of(size: Int32[jax.Array, "h w"], bounds: Bounds) -> Pairs:
     """Returns how the cells of a plane of regions of these sizes pair off."""
     if bounds.squares and size.shape[1] % LANES == 0:
         return squares_of(size, bounds)
-    return lines_of(regions_of(size), bounds)
+    return lines_of(size, bounds)
 
 
 def exchange_cells(

@@ -281,7 +281,8 @@ def exchange_planes(
         return exchanged(0, planes)
     # One plane after the other: so the words of one fit into the cache.
     return jax.lax.map(
-        lambda plane: exchanged(plane[0], plane[1][None])[0], (jnp.arange(c), planes)
+        lambda i: exchanged(i, jax.lax.dynamic_slice_in_dim(planes, i, 1))[0],
+        jnp.arange(c),
     )
 
 

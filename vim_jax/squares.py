@@ -25,6 +25,7 @@ LANES = 4
 _LOG_LANES = 2
 _BITS = 8
 _LOW_HALVES = 0x0F0F0F0F
+_LONG = 32
 _SMALL_LEVELS = LARGE.bit_length() - 2  # Of distances in squares that are not large.
 
 
@@ -34,12 +35,11 @@ class Squares(NamedTuple):
     Attributes:
       reach: the distances at which the cell is one of a pair, lanes `parts q`: those
         below `2**8`, and those from there up, if there are any.
-      upper: those at which it is the upper one, `axes parts q`: along rows, and
-        along columns.
+      upper: those at which it is the upper one, along rows and along columns, the same.
     """
 
     reach: jax.Array
-    upper: jax.Array
+    upper: tuple[jax.Array, jax.Array]
 
 
 class _Coins(NamedTuple):
@@ -59,16 +59,19 @@ class _Coins(NamedTuple):
 def squares_of(size: Int32[jax.Array, "h w"], bounds: Bounds) -> Squares:
     """Returns how the cells of a plane pair off; its regions must be such squares."""
     h, w = size.shape
-    x = jnp.arange(w, dtype=jnp.int32)[None]
-    y = jnp.arange(h, dtype=jnp.int32)[:, None]
-    reach = size - 1
     parts = max(1, -(-_levels(bounds) // _BITS))
 
-    def lanes(mask):
-        low = jnp.stack([mask >> _BITS * part for part in range(parts)])
-        return _as_lanes(low.astype(jnp.uint8).reshape(parts, h * w))
+    def lanes(numbers):
+        bits = jnp.stack([numbers >> _BITS * part for part in range(parts)])
+        return _as_lanes(bits.astype(jnp.uint8).reshape(parts, -1))
 
-    return Squares(lanes(reach), jnp.stack([lanes(reach & x), lanes(reach & y)]))
+    reach = lanes(size - 1)
+    x = lanes(jnp.arange(w, dtype=jnp.int32))
+    y = lanes(jnp.repeat(jnp.arange(h, dtype=jnp.int32), LANES))
+    grid = reach.reshape(parts, h, -1)
+    upper = (grid & place for place in (x[:, None], y[..., None]))
+    rows, columns = (mask.reshape(reach.shape) for mask in upper)
+    return Squares(reach, (rows, columns))
 
 
 def exchange_squares(
@@ -106,7 +109,7 @@ def exchange_squares(
             r = rounds.stop - 1 - i if inverse else rounds.start + i
             lanes = lanes if inverse else turn(lanes, r)
             for axis in (1, 0) if inverse else (0, 1):
-                heads = _heads(coins, squares, r, axis)
+                heads = _heads(coins, squares, r, axis, rounds, levels)
                 ways = [
                     [
                         functools.partial(
@@ -201,7 +204,7 @@ def _grouped(
 
 
 def _heads(
-    coins: _Coins, squares: Squares, r: Number, axis: int
+    coins: _Coins, squares: Squares, r: Number, axis: int, rounds: range, levels: int
 ) -> UInt32[jax.Array, "parts groups 1 q"]:
     """Returns the distances at which the coin that a cell owns shows heads.
 
@@ -210,20 +213,24 @@ def _heads(
       squares: of the plane.
       r: the round.
       axis: 0 along rows, 1 along columns.
+      rounds: those that it is one of.
+      levels: how many distances they have.
     """
     upper = squares.upper[axis]
     pairs = jnp.where((r & 2) != 0, upper, squares.reach ^ upper)
-    pairs &= ~_left_out(squares.reach[0], r)[None]
+    if rounds.stop >= ROUNDS:
+        pairs &= ~_left_out(squares.reach[0], r)[None]
 
-    def half(part):
+    def half(lanes):
         """Rounds take turns in which half of a byte is theirs."""
         shift = jnp.uint32(NEAR_LEVELS * (r & 1))
-        return (part[:, axis] >> shift) & jnp.uint32(_LOW_HALVES)
+        return (lanes[:, axis] >> shift) & jnp.uint32(_LOW_HALVES)
 
     shown = half(coins.near)
-    if coins.middle is not None:
-        middle = half(coins.middle)
-        shown = jnp.where(r < ROUNDS, shown | (middle << NEAR_LEVELS), middle)
+    if coins.middle is not None and rounds.stop > ROUNDS:
+        shown = jnp.where(r < ROUNDS, shown, half(coins.middle))
+    elif coins.middle is not None and levels > NEAR_LEVELS:
+        shown |= half(coins.middle) << NEAR_LEVELS
     parts = [shown]
     if coins.far is not None:
         index = (r & 1) + 2 * axis
@@ -254,7 +261,12 @@ def _exchanged(
         else:
             distance = row << level
             in_halves = h % (2 << level) == 0
-        exchange = _exchanged_halves if in_halves else _exchanged_at
+        if not in_halves:
+            exchange = _exchanged_at
+        elif 1 < distance < _LONG:
+            exchange = _exchanged_in_turn
+        else:
+            exchange = _exchanged_halves
         lanes = exchange(lanes, mask, distance, upper_owns)
     return lanes
 
@@ -277,18 +289,16 @@ def _exchanged_halves(lanes, mask, distance, upper_owns):
     return jnp.stack([lower ^ change, upper ^ change], axis=-2).reshape(lanes.shape)
 
 
+def _exchanged_in_turn(lanes, mask, distance, upper_owns):
+    """The same, over few words, where it is faster: halves trade places in one go."""
+    halves = lanes.reshape(*lanes.shape[:2], -1, 2, distance)
+    mask = mask.reshape(*mask.shape[:2], -1, 2, distance)[..., int(upper_owns), :]
+    change = (halves ^ halves[..., ::-1, :]) & mask[..., None, :]
+    return (halves ^ change).reshape(lanes.shape)
+
+
 def _exchanged_at(lanes, mask, distance, upper_owns):
     """The same, where they do not: words without a partner own no coin."""
-    away = -distance if upper_owns else distance
-    change = (lanes ^ shifted(lanes, away)) & mask
-    return lanes ^ change ^ shifted(change, -away)
-
-
-def shifted(x: jax.Array, distance: int) -> jax.Array:
-    """Returns what lies at a distance from each element along the last axis, or 0."""
-    if abs(distance) >= x.shape[-1]:
-        return jnp.zeros_like(x)
-    around = [(0, 0)] * (x.ndim - 1)
-    if distance > 0:
-        return jnp.pad(x[..., distance:], [*around, (0, distance)])
-    return jnp.pad(x[..., :distance], [*around, (-distance, 0)])
+    away = distance if upper_owns else -distance
+    change = (lanes ^ jnp.roll(lanes, away, axis=-1)) & mask
+    return lanes ^ change ^ jnp.roll(change, -away, axis=-1)

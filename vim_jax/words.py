@@ -81,4 +81,12 @@ def bytes_of(
 ) -> UInt8[jax.Array, "planes 4 pixels"]:
     """Returns the bytes of planes of words, see `Words`."""
     planes, pixels = words.shape
-    return jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(planes, BYTES, pixels)
+
+    def as_bytes(words):
+        return jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)
+
+    # A loop takes words from memory. Otherwise XLA would make each anew for each byte.
+    flat = words.reshape(-1)
+    halves, last = flat[: flat.size // 2 * 2].reshape(2, -1), flat[flat.size // 2 * 2 :]
+    found = jax.lax.map(as_bytes, halves).reshape(-1)
+    return jnp.concatenate([found, as_bytes(last)]).reshape(planes, BYTES, pixels)
