@@ -73,7 +73,7 @@ def test_bytes_of_squares_are_those_of_the_specification(size, channels):
     np.testing.assert_array_equal(mixed, slow)
 
 
-# Small ones, odd ones, and lines of more than 256 cells.
+# Small ones, odd ones, and lines of 256 cells and more.
 SHAPES = [
     ((1, 1), "independent", True),
     ((1, 1, 3), "mixed", True),
@@ -86,6 +86,8 @@ SHAPES = [
     ((1, 600), "independent", False),
     ((600, 1, 2), "joint", False),
     ((3, 200, 3), "mixed", True),
+    ((2, 256), "independent", False),
+    ((257, 1, 3), "mixed", False),
 ]
 
 

@@ -8,6 +8,7 @@ import reference
 from plan_cases import patches, plan_regions
 
 import vim_jax
+from vim_jax.regions import regions_of
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 9])
@@ -37,3 +38,14 @@ def test_a_plan_is_a_pytree():
     doubled = jax.jit(lambda p: jax.tree.map(lambda leaf: leaf, p))(plan)
     assert isinstance(doubled, vim_jax.RegionPlan)
     np.testing.assert_array_equal(doubled.size, plan.size)
+
+
+@pytest.mark.parametrize("length", [1, 2, 999, 2**16 + 1, 2**20, 2**20 + 7])
+def test_regions_start_at_multiples_of_their_size(length):
+    random, x = np.random.default_rng(length), np.arange(length)
+    # Most pixels are among the first of their region, or the last of it.
+    size = (x + random.integers(0, 2, length)) // random.integers(1, 50, length)
+    size = np.maximum(size, 1).astype(np.int32)[None]
+    regions = jax.jit(regions_of)(size)
+    np.testing.assert_array_equal(regions.left[0], x // size[0] * size[0])
+    np.testing.assert_array_equal(regions.top, 0 * size)
