@@ -65,8 +65,9 @@ NumPy."""
             *_publishing(),
             "",
             "Measured by `make bench` ([benchmarks/results](benchmarks/results), JAX "
-            f"{shuffled['versions']['jax']}; commit `{shuffled['commit']}`, "
-            f"`VisualMixer` `{mixed['commit']}`, publishing "
+            f"{shuffled['versions']['jax']}; commit of `shuffle` "
+            f"`{shuffled['commit']}`, `VisualMixer` `{mixed['commit']}`, `vfe` "
+            f"`{measured['commit']}`, publishing "
             f"`{results('publish')['commit']}`; GPU: JAX {on_gpu['versions']['jax']}, "
             f"commit `{on_gpu['commit']}`).",
             _END,
