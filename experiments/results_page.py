@@ -63,7 +63,8 @@ _SLIDES_COST = {
 
 def network(row: Mapping[str, Any]) -> str:
     """Returns the name of a row's network, with its options."""
-    return ", ".join([row["model"], *(f"{v}" for v in row["options"].values())])
+    parts = [row["model"], *(f"{v}" for v in row["options"].values())]
+    return ", ".join([*parts, "fine-tuned"] if "weights" in row else parts)
 
 
 def accuracy_table(results: Results) -> str:

@@ -17,11 +17,15 @@ each: start the command again and it goes on. Several processes can share a pres
 joins: networks this small leave a GPU idle most of the time. `cpu` is scaled down to
 what two cores can do in a day; `gpu` trains on all images; `paper` has the slides'
 networks and image size, ImageNet-100 included for those who have it, prepared for TFDS
-under the name "imagenet_100" (it takes 60 GB of memory and more). Expect drops of 0
+under the name "imagenet_100" (it takes 60 GB of memory and more); with `--weights-dir`
+its networks are fine-tuned from ImageNet's weights, as the slides' accuracies on
+CIFAR-10 suggest that theirs were. Expect drops of 0
 to 6 points at region size 2, and thumbnail-trained networks close to the mixed ones.
 """
 
-from collections.abc import Iterator, Mapping
+import itertools
+import pathlib
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 import tyro
@@ -47,18 +51,23 @@ _OTHERS = tuple(
     (f"{name}_cifar", {})
     for name in ("shufflenet_v2_x1_0", "mobilenet_v2", "vgg11_bn", "swin_t")
 )
-_PAPER = tuple(
-    (name, {})
-    for name in (
-        "vit_b16", "swin_t", "resnet50", "shufflenet_v2_x1_0", "mobilenet_v2", "vgg16",
-    )
+_PAPER = (
+    "vit_b16", "swin_t", "resnet50", "shufflenet_v2_x1_0", "mobilenet_v2", "vgg16",
 )  # fmt: skip
+_PAPER_DATA = ("cifar10", "mnist", "imagenet_100")
+_GREY = ("mnist",)  # Weights are for three channels.
 _CIFAR_SETTINGS = ("size 2", "size 4", "size 8", "level 0.6", "size 4, scrambled")
 _MIXED: tuple[Way, ...] = ("mixed", "thumbnail")
 
 
-def runs(preset: Name) -> Iterator[Run]:
-    """Yields the runs of a preset, those that tell most first."""
+def runs(preset: Name, weights: Collection[str] = ()) -> Iterator[Run]:
+    """Yields the runs of a preset, those that tell most first.
+
+    Args:
+      preset: which.
+      weights: names of safetensors files. Networks of `paper` that are called like one
+        start from it, with a tenth of the learning rate, as one fine-tunes.
+    """
     if preset == "smoke":
         yield from _grid(
             "embedded:digits",
@@ -70,15 +79,19 @@ def runs(preset: Name) -> Iterator[Run]:
         )
     elif preset == "paper":
         recipe = {**RECIPE, "epochs": 90, "batch_size": 256}
-        for data in ("cifar10", "mnist", "imagenet_100"):
+        for data, model in itertools.product(_PAPER_DATA, _PAPER):
+            file = f"{model}.safetensors"
+            fine_tuned = file in weights and data not in _GREY
+            rate = RECIPE["learning_rate"] / (10 if fine_tuned else 1)
             yield from _grid(
                 data,
-                _PAPER,
+                [(model, {"normalize": "imagenet"} if fine_tuned else {})],
                 ("size 14", "size 28", "size 56", "level 0.6"),
                 images=10**6,
                 test_images=10**6,
                 side=224,
-                recipe=recipe,
+                weights=file if fine_tuned else None,
+                recipe={**recipe, "learning_rate": rate},
             )
     else:
         yield from _small_images(preset)
@@ -156,6 +169,7 @@ def main(
     json_out: JsonOut = None,
     most: int | None = None,
     shard: str = "1/1",
+    weights_dir: pathlib.Path | None = None,
 ) -> None:
     """Train networks on plain images, mixed ones, and thumbnails.
 
@@ -165,9 +179,20 @@ def main(
       json_out: the results; runs that it holds already are not repeated.
       most: stop after so many runs of the preset.
       shard: I/N takes the runs number I, I + N, I + 2N, ... only.
+      weights_dir: a folder of torchvision's weights, vit_b16.safetensors and the like,
+        from which networks of `paper` start.
     """
-    chosen = in_shard(list(runs(preset))[:most], shard)
-    finish(chosen, json_out, f"experiments.table2_accuracy --preset {preset}", data_dir)
+    weights: list[str] = []
+    if weights_dir is not None:
+        weights = [path.name for path in weights_dir.glob("*.safetensors")]
+        if preset != "paper" or not weights:
+            raise SystemExit(
+                f"weights_dir is {weights_dir}: give a folder of files such as "
+                "vit_b16.safetensors, and --preset paper."
+            )
+    chosen = in_shard(list(runs(preset, weights))[:most], shard)
+    command = f"experiments.table2_accuracy --preset {preset}"
+    finish(chosen, json_out, command, data_dir, weights_dir=weights_dir)
 
 
 if __name__ == "__main__":

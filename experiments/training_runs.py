@@ -23,6 +23,8 @@ from vim_jax.data.arrays import LabelledImages, train_test_arrays
 from vim_jax.data.errors import DataError
 from vim_jax.data.shards import Shard
 from vim_jax.training import History, TrainConfig, evaluate, train
+from vim_jax.training.image_sets import resolve_num_classes
+from vim_jax.training.initial import initial_model
 
 _T = TypeVar("_T")
 Way = Literal["plain", "mixed", "thumbnail"]
@@ -53,6 +55,8 @@ class Run:
         the region means of the same images.
       recipe: other fields of `TrainConfig`. Mixed images are shuffled again at every
         step unless "fresh" is None.
+      weights: name of a safetensors file of torchvision's weights, from which all but
+        the last layer starts; None starts from fresh parameters.
       seed: of the mixing, the parameters and the order.
     """
 
@@ -66,6 +70,7 @@ class Run:
     setting: str | None = None
     way: Way = "plain"
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str | None = None
     seed: int = 0
 
     @property
@@ -109,6 +114,7 @@ def finish(
     command: str,
     data_dir: str | None,
     rows: list[dict[str, Any]] | None = None,
+    weights_dir: pathlib.Path | None = None,
 ) -> list[dict[str, Any]]:
     """Returns the rows of all runs, those from an earlier start among them.
 
@@ -118,23 +124,29 @@ def finish(
       command: the module and its arguments, without paths.
       data_dir: where the TFDS data sets lie.
       rows: those there are already; by default those of the results file.
+      weights_dir: where the weights lie that runs start from.
     """
     rows = kept(path) if rows is None else rows
     for run in runs:
         if any(_identity(run).items() <= row.items() for row in rows):
             continue
-        rows.append(row_of(run, data_dir))
+        rows.append(row_of(run, data_dir, weights_dir))
         print(sentence(rows[-1]), flush=True)
         write(path, command, rows)
     return rows
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    """Returns a run as JSON gives it back."""
-    return json.loads(json.dumps(dataclasses.asdict(run)))
+    """Returns a run as JSON gives it back, its weights only if it has some."""
+    fields = json.loads(json.dumps(dataclasses.asdict(run)))
+    if run.weights is None:
+        del fields["weights"]
+    return fields
 
 
-def row_of(run: Run, data_dir: str | None) -> dict[str, Any]:
+def row_of(
+    run: Run, data_dir: str | None, weights_dir: pathlib.Path | None = None
+) -> dict[str, Any]:
     """Trains a network, and returns what it recognises, as plain data."""
     start = time.perf_counter()
     parts = images_of(run, data_dir)
@@ -154,8 +166,16 @@ def row_of(run: Run, data_dir: str | None) -> dict[str, Any]:
         "shape": list(train_set[0].shape[1:]),
         "native_pixels_per_pixel": _native_side(run.data, data_dir) / height,
     }
+    start_from = None
+    if run.weights is not None:
+        path = (weights_dir or pathlib.Path()) / run.weights
+        classes = resolve_num_classes(None, train_set, test_sets)
+        shape = train_set[0].shape[1:]
+        start_from = initial_model(run.config, shape, classes, path)
     try:
-        history = train(run.config, train_set, test_sets, progress=False)
+        history = train(
+            run.config, train_set, test_sets, progress=False, model=start_from
+        )
     except FloatingPointError as error:
         # It recognises nothing; a grid of learning rates goes on.
         row |= {f"{kind}_accuracy": 0.0 for kind in test_sets}
@@ -250,6 +270,7 @@ def mixed_part(
 def sentence(row: Mapping[str, Any]) -> str:
     """Returns what a row says, for whoever watches."""
     options = "".join(f", {key} {value}" for key, value in row["options"].items())
+    options += f", from {row['weights']}" if "weights" in row else ""
     where = f", {row['setting']}, {row['way']}" if row["setting"] else ", plain"
     return (
         f"{row['data']}, {row['model']}{options}{where}, seed {row['seed']}: "

@@ -85,7 +85,7 @@ def test_starts_from_weights_of_a_file(tmp_path, capsys, monkeypatch):
 
 
 def test_weights_get_as_many_classes_as_are_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr("vim_jax.models.load_torch", lambda *_, **__: None)
+    monkeypatch.setattr("vim_jax.training.initial.load_torch", lambda *_, **__: None)
     part = LabelledImages(np.zeros((4, 8, 8, 3), np.uint8), np.arange(4) % 2)
     sets = TrainTest(part, part, ("a", "b", "of which no image was read"))
     config = TrainConfig(model="resnet8", model_options={"widths": (4,)})

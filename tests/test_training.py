@@ -17,6 +17,7 @@ from training_runs import CONFIG, read_lines, run
 from vim_jax.models import create_model
 from vim_jax.training import loop, predict
 from vim_jax.training.epoch import shuffled_batches
+from vim_jax.training.initial import initial_model
 from vim_jax.training.optimizers import make_optimizer
 from vim_jax.training.parallel import make_layout
 from vim_jax.training.step import init_state, make_train_step, merge
@@ -161,7 +162,7 @@ def test_steps_donate_count_and_average(sets):
     images, labels = jnp.asarray(images[:64]), jnp.asarray(labels[:64], jnp.int32)
     config = dataclasses.replace(CONFIG, label_smoothing=0.1, ema=0.9)
     layout = make_layout(64, jax.devices()[:1])
-    model = loop._model(config, sets[0], 10)
+    model = initial_model(config, images.shape[1:], 10)
     optimizer = make_optimizer(config, total_steps=30)
     graphdef, state = init_state(model, optimizer, ema=config.ema)
     log_p = np.asarray(jax.nn.log_softmax(predict(model, np.asarray(images))))
@@ -191,7 +192,7 @@ def test_cosines_are_those_of_the_gradients_of_successive_steps(sets):
     (images, labels), _ = sets
     batch = jnp.asarray(images[:64]), jnp.asarray(labels[:64], jnp.int32)
     layout = make_layout(64, jax.devices()[:1])
-    model = loop._model(CONFIG, sets[0], 10)
+    model = initial_model(CONFIG, images.shape[1:], 10)
     optimizer = optax.sgd(1.0)  # Each step is a gradient.
     graphdef, state = init_state(model, optimizer, gradient_cosine=True)
     step = make_train_step(graphdef, optimizer, CONFIG, replicated=layout.replicated)

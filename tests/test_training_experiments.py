@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,8 +18,10 @@ from experiments import (
     table3_throughput,
     training_runs,
 )
+from vim_jax import training
 from vim_jax.models import list_models
 from vim_jax.training import TrainConfig
+from vim_jax.training.initial import initial_model
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +50,54 @@ EXPERIMENTS = {
     ),
     "recipe": recipe_ablation.runs,
 }
+
+
+def test_networks_start_from_the_weights_there_are():
+    usual = list(table2_accuracy.runs("paper"))
+    runs = list(table2_accuracy.runs("paper", ["vit_b16.safetensors", "unknown"]))
+    tuned = [run for run in runs if run.weights]
+    assert {(run.model, run.data) for run in tuned} == {
+        ("vit_b16", "cifar10"), ("vit_b16", "imagenet_100"),
+    }  # fmt: skip
+    for before, run in zip(usual, runs, strict=True):
+        if run.weights:
+            assert run.weights == "vit_b16.safetensors"
+            assert run.config.model_options == {"normalize": "imagenet"}
+            assert run.config.learning_rate < before.config.learning_rate
+        else:
+            assert run == before
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_its_weights(tmp_path, monkeypatch):
+    numpy = pytest.importorskip("safetensors.numpy")
+    run, *_ = table2_accuracy.runs("smoke")
+    run = dataclasses.replace(run, weights="resnet8.safetensors")
+    shape = training_runs.images_of(run, None)["train"].images.shape[1:]
+    model: Any = initial_model(run.config, shape, 7)
+    random = np.random.default_rng(0)
+    state = {
+        tensor.name: random.uniform(0.5, 1, tensor.shape).astype(np.float32)
+        for tensor in model.torch_tensors()
+    }
+    numpy.save_file(state, tmp_path / run.weights)
+    started = []
+
+    def train(*args, model, **settings):
+        started.extend(x for x in model.torch_tensors() if x.name == "conv1.weight")
+        return training.train(*args, model=model, **settings)
+
+    monkeypatch.setattr(training_runs, "train", train)
+    rows = training_runs.finish([run], None, "a", None, weights_dir=tmp_path)
+    first = started[0].variable[...], started[0].convert(state["conv1.weight"])
+    np.testing.assert_array_equal(*first)
+    assert rows[0]["weights"] == run.weights
+    assert "from resnet8.safetensors" in training_runs.sentence(rows[0])
+    # Rows from before there were weights are those of runs without.
+    plain = dataclasses.replace(run, weights=None)
+    kept = [{**training_runs._identity(plain), "plain_accuracy": 0.5}]
+    assert "weights" not in kept[0]
+    assert training_runs.finish([plain], None, "a", None, rows=kept) == kept
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)

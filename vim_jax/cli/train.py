@@ -307,26 +307,22 @@ def _initial_model(
     Raises:
       ValueError: if the model or the weights do not fit, before hours of mixing.
     """
-    from flax import nnx
-
-    from vim_jax.models import create_model, load_torch, model_config
+    from vim_jax.models import model_config
     from vim_jax.training.image_sets import resolve_num_classes
+    from vim_jax.training.initial import initial_model
 
     _, height, width, channels = sets.train.images.shape
-    options = {
-        "num_classes": resolve_num_classes(
-            config.num_classes, sets.train, {"test": sets.test}
-        ),
-        "image_size": (height, width),
-        "channels": channels,
+    classes = resolve_num_classes(config.num_classes, sets.train, {"test": sets.test})
+    if weights is not None:
+        return initial_model(config, (height, width, channels), classes, weights)
+    model_config(
+        config.model,
+        num_classes=classes,
+        image_size=(height, width),
+        channels=channels,
         **config.model_options,
-    }
-    model_config(config.model, **options)
-    if weights is None:
-        return None
-    model = create_model(config.model, **options, rngs=nnx.Rngs(config.seed))
-    load_torch(model, weights, head=False)
-    return model
+    )
+    return None
 
 
 def _model_option(text: str) -> tuple[str, Any]:

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import optax.tree
 from flax import nnx
 
-from vim_jax.models import create_model
 from vim_jax.training import checkpoint, display, parallel, records, tensorboard
 from vim_jax.training.config import TrainConfig
 from vim_jax.training.epoch import Totals, checkpoint_due, train_epoch
@@ -23,6 +22,7 @@ from vim_jax.training.image_sets import (
     check_image_sets,
     resolve_num_classes,
 )
+from vim_jax.training.initial import initial_model
 from vim_jax.training.optimizers import make_optimizer
 from vim_jax.training.step import TrainState, init_state, make_train_step, merge
 from vim_jax.training.termination import EXIT_CODE, holding_back_sigterm
@@ -136,7 +136,7 @@ def train(
     optimizer = make_optimizer(config, config.epochs * steps_per_epoch)
     given = model
     if model is None:
-        model = _model(config, train_set, num_classes)
+        model = initial_model(config, train_set[0].shape[1:], num_classes)
     else:
         _check_model(model, train_set, num_classes)
     graphdef, state = init_state(
@@ -234,18 +234,6 @@ def train(
         raise SystemExit(EXIT_CODE)
     state = parallel.on_one_device(state)
     return History(config=config, epochs=epochs, model=merge(graphdef, state))
-
-
-def _model(config: TrainConfig, train_set: ImageSet, num_classes: int) -> nnx.Module:
-    _, height, width, channels = train_set[0].shape
-    return create_model(
-        config.model,
-        num_classes=num_classes,
-        image_size=(height, width),
-        channels=channels,
-        rngs=nnx.Rngs(config.seed),
-        **config.model_options,
-    )
 
 
 def _check_model(model: Any, train_set: ImageSet, num_classes: int) -> None:
