@@ -13,6 +13,20 @@ Optimizer: TypeAlias = Literal[
 ]
 
 
+_LEAST = {
+    "num_classes": 2,
+    "epochs": 1,
+    "batch_size": 1,
+    "crop": 0,
+    "crop_multiple": 1,
+    "checkpoint_every": 1,
+    "checkpoint_every_steps": 1,
+}
+_NUMBERS = (
+    "learning_rate", "clip_norm", "weight_decay", "warmup_fraction", "label_smoothing",
+    "ema",
+)  # fmt: skip
+_MAY_BE_NONE = ("num_classes", "clip_norm", "checkpoint_every_steps", "fresh")
 # Closer to 1, float32 cannot tell the weights of the first steps apart.
 _MOST_EMA = 0.99999
 
@@ -99,21 +113,10 @@ class TrainConfig:
                 f'weight_decay is {self.weight_decay} with optimizer "adam": use '
                 '"adamw", which is Adam with weight decay.'
             )
-        for name, least in (
-            ("num_classes", 2),
-            ("epochs", 1),
-            ("batch_size", 1),
-            ("crop", 0),
-            ("crop_multiple", 1),
-            ("checkpoint_every", 1),
-            ("checkpoint_every_steps", 1),
-        ):
+        self._check_types()
+        for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is None:
-                continue
-            if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-                raise ValueError(f"{name} is {value!r}: use a whole number.")
-            if value < least:
+            if value is not None and value < least:
                 raise ValueError(f"{name} is {value}: use at least {least}.")
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
@@ -140,3 +143,21 @@ class TrainConfig:
             )
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}: use 0 to {2**32 - 1}.")
+
+    def _check_types(self):
+        """Raises ValueError on a value that is not of its field's type."""
+        for names, kind, remedy in (
+            ([*_LEAST, "seed"], numbers.Integral, "a whole number"),
+            (_NUMBERS, numbers.Real, "a number"),
+            (("flip", "gradient_cosine"), bool, "True or False"),
+            (("fresh",), VisualMixer, "a VisualMixer, or None"),
+            (("model_options",), dict, "a dict of options by name"),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                if value is None and name in _MAY_BE_NONE:
+                    continue
+                # True and False are instances of int.
+                is_bool = isinstance(value, bool)
+                if not isinstance(value, kind) or is_bool != (kind is bool):
+                    raise ValueError(f"{name} is {value!r}: use {remedy}.")
