@@ -104,6 +104,23 @@ def test_a_patch_holds_what_the_whole_image_does(channels):
     assert float(rough[1]) not in energies
 
 
+@pytest.mark.parametrize("size", [4, 8, 9, 100])
+def test_bounds_of_a_part_do_not_change_what_is_shuffled(size):
+    # Of an image of 17 x 17 pixels, regions of 9 leave squares of 8 in a corner.
+    sizes, image = np.full((8, 8), size, np.int32), np.arange(64, dtype=np.uint8)
+    bounds = seed_patch.bounds_of_sizes(sizes)
+    assert bounds.squares == (size <= 8)
+    known, unknown = (
+        vim_jax.shuffle(
+            jax.random.key(0),
+            image.reshape(8, 8),
+            vim_jax.RegionPlan(sizes, bounds=given),
+        )
+        for given in (bounds, None)
+    )
+    np.testing.assert_array_equal(known, unknown)
+
+
 def test_a_flat_first_image_does_not_stop_it():
     images = [np.zeros(SHAPE, np.uint8), *originals(2)]
     config = Config(seed_bits=9)

@@ -131,7 +131,8 @@ def bounds_of_sizes(size: np.ndarray) -> Bounds:
     h, w = size.shape
     height = np.minimum(size, h - np.arange(h)[:, None] // size * size)
     width = np.minimum(size, w - np.arange(w)[None, :] // size * size)
-    square = (height == width) & ((height & (height - 1)) == 0)
+    whole = (height == size) & (width == size)
+    square = whole & ((size & (size - 1)) == 0)
     return Bounds(
         height=int(height.max()),
         width=int(width.max()),
