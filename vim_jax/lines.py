@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Int32, UInt8, UInt32
+from jaxtyping import Int32, UInt8
 
 from vim_jax.regions import Bounds, regions_of
 from vim_jax.rounds import EXTRA_ROUNDS, FEW, LARGE, NEAR_LEVELS, ROUNDS, VERY_FEW
@@ -134,11 +134,10 @@ def exchange_lines(
     """Exchanges cells, see `vim_jax.permute.exchange_cells`."""
     if straight:
         words = jax.lax.optimization_barrier(words)
-    shape = cells.shape[2], cells.shape[3]
-    coins = [_coins(words, axis, shape) for axis in (0, 1)]
-    turns = None
-    if words.turns is not None:
-        turns = _planes(words.turns, shape).swapaxes(-1, -2)
+    h, w = cells.shape[2:]
+    planes = jax.tree.map(lambda x: bytes_of(x).reshape(-1, BYTES, h, w), words)
+    coins = [_coins(planes, axis) for axis in (0, 1)]
+    turns = None if planes.turns is None else planes.turns.swapaxes(-1, -2)
 
     def turn(cells, r):
         if turns is None:
@@ -181,27 +180,26 @@ def exchange_lines(
     return cells.swapaxes(-1, -2)
 
 
-def _coins(words: Words, axis: int, shape: tuple[int, int]) -> _Coins:
-    """Returns the coins along an axis, transposed as cells are there."""
+def _coins(planes: Words, axis: int) -> _Coins:
+    """Returns the coins along an axis, transposed as cells are there.
 
-    def taken(words, number):
-        planes = _planes(words, shape)[:, number]
-        return planes if axis else planes.swapaxes(-1, -2)
+    Args:
+      planes: the words as bytes, uint8 `planes 4 h w`.
+      axis: 0 along rows, 1 along columns.
+    """
+
+    def taken(planes, number):
+        if planes is None:
+            return None
+        return planes[:, number] if axis else planes[:, number].swapaxes(-1, -2)
 
     both = slice(2 * axis, 2 * axis + 2)
     return _Coins(
-        near=taken(words.coins, axis),
-        middle=taken(words.coins, 2 + axis),
-        odds=None if words.odds is None else taken(words.odds, both),
-        far=None if words.far is None else taken(words.far, both),
+        near=taken(planes.coins, axis),
+        middle=taken(planes.coins, 2 + axis),
+        odds=taken(planes.odds, both),
+        far=taken(planes.far, both),
     )
-
-
-def _planes(
-    words: UInt32[jax.Array, "planes n"], shape: tuple[int, int]
-) -> UInt8[jax.Array, "planes 4 h w"]:
-    """Returns the bytes of planes of words, as planes."""
-    return bytes_of(words).reshape(len(words), BYTES, *shape)
 
 
 def _heads(coins: _Coins, lines: Lines, r: Number) -> jax.Array:

@@ -25,7 +25,7 @@ LANES = 4
 _LOG_LANES = 2
 _BITS = 8
 _LOW_HALVES = 0x0F0F0F0F
-_LONG = 32
+_LONG = 32  # Words, from which on halves are exchanged one by one.
 _SMALL_LEVELS = LARGE.bit_length() - 2  # Of distances in squares that are not large.
 
 
@@ -264,7 +264,7 @@ def _exchanged(
         if not in_halves:
             exchange = _exchanged_at
         elif 1 < distance < _LONG:
-            exchange = _exchanged_in_turn
+            exchange = _exchanged_nearby
         else:
             exchange = _exchanged_halves
         lanes = exchange(lanes, mask, distance, upper_owns)
@@ -289,8 +289,8 @@ def _exchanged_halves(lanes, mask, distance, upper_owns):
     return jnp.stack([lower ^ change, upper ^ change], axis=-2).reshape(lanes.shape)
 
 
-def _exchanged_in_turn(lanes, mask, distance, upper_owns):
-    """The same, over few words, where it is faster: halves trade places in one go."""
+def _exchanged_nearby(lanes, mask, distance, upper_owns):
+    """The same in one go for both halves: faster, if they are a few words each."""
     halves = lanes.reshape(*lanes.shape[:2], -1, 2, distance)
     mask = mask.reshape(*mask.shape[:2], -1, 2, distance)[..., int(upper_owns), :]
     change = (halves ^ halves[..., ::-1, :]) & mask[..., None, :]

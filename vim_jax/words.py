@@ -86,7 +86,7 @@ def bytes_of(
         return jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)
 
     # A loop takes words from memory. Otherwise XLA would make each anew for each byte.
-    flat = words.reshape(-1)
-    halves, last = flat[: flat.size // 2 * 2].reshape(2, -1), flat[flat.size // 2 * 2 :]
-    found = jax.lax.map(as_bytes, halves).reshape(-1)
-    return jnp.concatenate([found, as_bytes(last)]).reshape(planes, BYTES, pixels)
+    flat, even = words.reshape(-1), words.size // 2 * 2
+    halves = jax.lax.map(as_bytes, flat[:even].reshape(2, -1)).reshape(-1)
+    both = jnp.concatenate([halves, as_bytes(flat[even:])])
+    return both.reshape(planes, BYTES, pixels)
