@@ -34,8 +34,8 @@ from rich.progress import track
 from experiments.record import JsonOut, kept, made_by, write
 from experiments.training_runs import SETTINGS, Run, images_of, mixed_part
 from vim_jax import VisualMixer
-from vim_jax.models import create_model
 from vim_jax.training import TrainConfig
+from vim_jax.training.initial import initial_model
 from vim_jax.training.optimizers import make_optimizer
 from vim_jax.training.step import init_state, to_unit
 
@@ -77,14 +77,7 @@ def trace(
       shown_as: mixes each batch anew, before the network sees it.
       noise_of: the mixing whose share in the gradient is measured.
     """
-    model = create_model(
-        config.model,
-        num_classes=int(labels.max()) + 1,
-        image_size=images.shape[1:3],
-        channels=images.shape[3],
-        rngs=nnx.Rngs(config.seed),
-        **config.model_options,
-    )
+    model = initial_model(config, images.shape[1:], int(labels.max()) + 1)
     optimizer = make_optimizer(config, steps)
     graphdef, start = init_state(model, optimizer)
     params, rest, opt_state = start.params, start.rest, start.opt_state

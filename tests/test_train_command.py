@@ -35,6 +35,8 @@ def test_a_model_that_does_not_fit_is_refused_before_mixing(capsys, monkeypatch)
     arguments = [*DIGITS, "--region-size", 2]
     assert _run(*arguments, "--model-option", "colour=1") == 2
     assert "has no option 'colour': its options are" in _one_line(capsys)
+    assert _run(*arguments, "--model-option", "image_size=9") == 2
+    assert "has no option 'image_size': its options are" in _one_line(capsys)
     assert _run(*arguments, "--patch-size", 3) == 2
     assert "patch_size" in _one_line(capsys).replace("-", "_")
 

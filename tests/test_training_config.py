@@ -27,6 +27,8 @@ from vim_jax.training import TrainConfig
         (dict(flip=1), "flip is 1: use True or False"),
         (dict(fresh=4), "fresh is 4: use a VisualMixer, or None"),
         (dict(model_options=[("depth", 1)]), "use a dict of options by name"),
+        (dict(model_options={"image_size": 9}), "no option 'image_size': its options"),
+        (dict(model_options={"rngs": 0}), "no option 'rngs': its options are"),
         (dict(batch_size=-1), "batch_size is -1: use at least 1"),
         (dict(checkpoint_every=0), "checkpoint_every is 0: use at least 1"),
         (dict(learning_rate=0.0), "learning_rate is 0.0: use a positive"),

@@ -1,6 +1,7 @@
 """Models by name."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from flax import nnx
@@ -152,11 +153,28 @@ def model_config(
     Raises:
       ValueError: If the name or an option is unknown, or a value does not fit.
     """
+    check_options(name, options)
+    _, config_class, fixed = _MODELS[name]
+    return config_class(
+        num_classes=num_classes,
+        image_size=(image_size,) * 2 if isinstance(image_size, int) else image_size,
+        channels=channels,
+        **{**fixed, **options},
+    )
+
+
+def check_options(name: str, options: Iterable[str]) -> None:
+    """Raises ValueError if there is no such model, or it has no such options.
+
+    Args:
+      name: See `create_model`.
+      options: Names of options.
+    """
     if name not in _MODELS:
         raise ValueError(
             f"There is no model {name!r}: use one of {', '.join(list_models())}."
         )
-    _, config_class, fixed = _MODELS[name]
+    _, config_class, _ = _MODELS[name]
     fields = [field.name for field in dataclasses.fields(config_class)]
     known = [field for field in fields if field not in _GIVEN]
     for option in options:
@@ -164,9 +182,3 @@ def model_config(
             raise ValueError(
                 f"{name} has no option {option!r}: its options are {', '.join(known)}."
             )
-    return config_class(
-        num_classes=num_classes,
-        image_size=(image_size,) * 2 if isinstance(image_size, int) else image_size,
-        channels=channels,
-        **{**fixed, **options},
-    )

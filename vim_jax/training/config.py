@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from vim_jax.mixer import VisualMixer
 from vim_jax.models import list_models
+from vim_jax.models.registry import check_options
 
 Optimizer: TypeAlias = Literal[
     "st_adam", "adam", "adam_no_bias_correction", "adamw", "sgd"
@@ -38,7 +39,8 @@ class TrainConfig:
     Attributes:
       model: Name of the model, one of `vim_jax.models.list_models()`.
       model_options: Options of that model, such as ``{"patch_size": 2}``, or
-        ``{"dtype": "bfloat16"}``: parameters stay in float32.
+        ``{"dtype": "bfloat16"}``: parameters stay in float32. The images decide over
+        their size and channels.
       num_classes: Number of classes; None takes the largest training label + 1.
       epochs: Passes over the training set.
       batch_size: Images per step, over all devices together. The images that do
@@ -114,6 +116,7 @@ class TrainConfig:
                 '"adamw", which is Adam with weight decay.'
             )
         self._check_types()
+        check_options(self.model, self.model_options)
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
