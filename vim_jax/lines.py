@@ -14,32 +14,36 @@ from jaxtyping import Int32, UInt8
 
 from vim_jax.regions import Bounds, regions_of
 from vim_jax.rounds import EXTRA_ROUNDS, FEW, LARGE, NEAR_LEVELS, ROUNDS, VERY_FEW
-from vim_jax.steps import Number, repeated, trade
+from vim_jax.steps import Number, Step, repeated, trade
 from vim_jax.turns import turn_once
 from vim_jax.words import BYTES, Words, bytes_of
 
 _BYTE = 8
+_LAST_ROUND, _EXTRA_ROUNDS, _TURNS = 1, 2, 4
 _EXACT_SIDE = 1 << 11
 
 
 class Lines(NamedTuple):
-    """Where cells are in their lines, `along across`: along rows (`w h`), or columns.
+    """How cells pair off along lines, `along across`: along rows (`w h`), or columns.
+
+    Bit k of a number stands for the distance of `2**k` cells.
 
     Attributes:
-      place: uint8 or uint16, the cell's number in its line.
-      last: the same of the line's last cell.
-      extra: the same, bits of the distances of extra rounds: of small regions only.
-      odds: uint8, 256ths in favour of an exchange where the cell's block is cut off.
-      large: bool, whether the cell is in a square that takes a round less.
-      single: bool, whether the cell is a region of its own.
+      upper: uint8 or uint16, the distances at which the cell is the upper one of a
+        pair: its number in its line.
+      lower: the same, at which it is the lower one.
+      cut_off: the same, at which it is in a block that the line's end cuts off; one
+        of `lower` at most.
+      odds: uint8, 256ths in favour of an exchange at that distance.
+      sits_out: uint8, bits of what the cell takes no part in: `_LAST_ROUND`,
+        `_EXTRA_ROUNDS` and `_TURNS`.
     """
 
-    place: jax.Array
-    last: jax.Array
-    extra: jax.Array
+    upper: jax.Array
+    lower: jax.Array
+    cut_off: jax.Array
     odds: jax.Array
-    large: jax.Array
-    single: jax.Array
+    sits_out: jax.Array
 
 
 def lines_of(size: Int32[jax.Array, "h w"], bounds: Bounds) -> tuple[Lines, Lines]:
@@ -54,21 +58,31 @@ def _levels(bounds: Bounds) -> tuple[int, int]:
 
 
 def _lines(size: Int32[jax.Array, "along across"], dtype) -> Lines:
-    """Returns where cells are in lines along the first axis, as numbers of a dtype."""
+    """Returns how cells pair off along the first axis, as numbers of a dtype."""
     regions = regions_of(size)
     length, other = regions.height, regions.width
     place = jnp.arange(len(size), dtype=jnp.int32)[:, None] - regions.top
+    lower = ~place & _smear(length - 1 - place)
+    # Above this bit, cell number and length agree: the block is the line's last.
+    highest = _smear(place ^ length)
+    cut_off = lower & (highest ^ (highest >> 1))
     n = length * other
     ragged = ((length & (length - 1)) | (other & (other - 1))) > 0
     small = (n < VERY_FEW) | ((n < FEW) & ragged)
-    cut_off = _cut_off(place, length - 1)
+    large = (length == other) & (length >= LARGE) & ~ragged
+
+    def bit(where, number):
+        return jnp.where(where, jnp.uint8(number), jnp.uint8(0))
+
+    sits_out = (
+        bit(large, _LAST_ROUND) | bit(~small, _EXTRA_ROUNDS) | bit(n == 1, _TURNS)
+    )
     return Lines(
-        place=place.astype(dtype),
-        last=(length - 1).astype(dtype),
-        extra=jnp.where(small, 2**NEAR_LEVELS - 1, 0).astype(dtype),
+        upper=place.astype(dtype),
+        lower=lower.astype(dtype),
+        cut_off=cut_off.astype(dtype),
         odds=_odds(jnp.maximum(cut_off, 1), length),
-        large=(length == other) & (length >= LARGE) & ~ragged,
-        single=n == 1,
+        sits_out=sits_out,
     )
 
 
@@ -84,18 +98,6 @@ def _odds(
     # is no integer is 1 / divisor or more from the next: rounding does not reach it.
     quotient = number.astype(jnp.float32) / divisor.astype(jnp.float32)
     return jnp.minimum(quotient.astype(jnp.int32), 255).astype(jnp.uint8)
-
-
-def _lower(place: jax.Array, last: jax.Array) -> jax.Array:
-    """Returns bit k where a cell is the lower one of a pair `2**k` apart."""
-    return ~place & _smear(last - place)
-
-
-def _cut_off(place: jax.Array, last: jax.Array) -> jax.Array:
-    """Returns the bit of `_lower` for which the cell's block is cut off, or 0."""
-    # Above this bit, cell number and length agree: the block is the line's last.
-    highest = _smear(place ^ (last + 1))
-    return _lower(place, last) & (highest ^ (highest >> 1))
 
 
 def _smear(x: jax.Array) -> jax.Array:
@@ -143,41 +145,46 @@ def exchange_lines(
         if turns is None:
             return cells
         numbers = jax.lax.dynamic_index_in_dim(turns, r % ROUNDS, 1, keepdims=False)
-        left_out = lines[0].single | (lines[0].large & (r == ROUNDS - 1))
-        numbers = jnp.where(left_out, 0, numbers)
+        some = jnp.where(r == ROUNDS - 1, _TURNS | _LAST_ROUND, _TURNS)
+        sits_out = (lines[0].sits_out & some.astype(jnp.uint8)) != 0
+        numbers = jnp.where(sits_out, 0, numbers)
         return turn_once(cells, numbers, r < ROUNDS, inverse=inverse)
 
-    def exchanged(cells, rounds, most_levels):
-        def along(axis, r, cells):
-            levels = range(min(_levels(bounds)[axis], most_levels))
-            heads = _heads(coins[axis], lines[axis], r)[:, None]
-            ways = [
-                [
-                    functools.partial(_exchanged, level=level, towards=towards)
-                    for level in (levels if inverse else reversed(levels))
-                ]
-                for towards in (1, -1)
-            ]
-            return trade(cells, heads, *ways, upper_owns=(r & 2) != 0)
+    def along(axis, r, cells):
+        heads = _heads(coins[axis], lines[axis], r)[:, None]
+        ways = [
+            _exchanges(_levels(bounds)[axis], towards, inverse) for towards in (1, -1)
+        ]
+        count = len(ways[0])
+        # Pairs are near in extra rounds.
+        left_out = max(0, count - NEAR_LEVELS) * (r // ROUNDS)
+        span = (0, count - left_out) if inverse else (left_out, count)
+        return trade(cells, heads, *ways, upper_owns=(r & 2) != 0, span=span)
 
-        def one_round(i, cells):
-            """Takes cells transposed, and returns them so."""
-            r = rounds.stop - 1 - i if inverse else rounds.start + i
-            if not inverse:
-                cells = along(0, r, turn(cells, r))
-            cells = along(1, r, cells.swapaxes(-1, -2)).swapaxes(-1, -2)
-            if inverse:
-                cells = turn(along(0, r, cells), r)
-            return cells
+    def one_round(i, cells):
+        """Takes cells transposed, and returns them so."""
+        r = rounds - 1 - i if inverse else i
+        if not inverse:
+            cells = along(0, r, turn(cells, r))
+        cells = along(1, r, cells.swapaxes(-1, -2)).swapaxes(-1, -2)
+        if inverse:
+            cells = turn(along(0, r, cells), r)
+        return cells
 
-        return repeated(len(rounds), one_round, cells, straight=straight)
-
-    cells = cells.swapaxes(-1, -2)
-    usual = range(ROUNDS), max(_levels(bounds))
-    extra = range(ROUNDS, ROUNDS + EXTRA_ROUNDS), NEAR_LEVELS
-    for rounds, most_levels in (extra, usual) if inverse else (usual, extra):
-        cells = exchanged(cells, rounds, most_levels)
+    rounds = ROUNDS + EXTRA_ROUNDS
+    cells = repeated(rounds, one_round, cells.swapaxes(-1, -2), straight=straight)
     return cells.swapaxes(-1, -2)
+
+
+def _exchanges(levels: int, towards: int, inverse: bool) -> list[Step]:
+    """Returns exchanges over all distances, an even number: one may do nothing."""
+    steps: list[Step] = [
+        functools.partial(_exchanged, level=level, towards=towards)
+        for level in range(levels)
+    ]
+    if levels % 2:
+        steps.append(lambda cells, _: cells)
+    return steps if inverse else steps[::-1]
 
 
 def _coins(planes: Words, axis: int) -> _Coins:
@@ -210,10 +217,10 @@ def _heads(coins: _Coins, lines: Lines, r: Number) -> jax.Array:
       lines: how their cells pair off.
       r: the round.
     """
-    place, last = lines.place, lines.last
-    pairs = jnp.where((r & 2) != 0, place, _lower(place, last))
-    pairs = jnp.where((r == ROUNDS - 1) & lines.large, 0, pairs)
-    pairs = jnp.where(r < ROUNDS, pairs, pairs & lines.extra)[None]
+    part = jnp.where(r == ROUNDS - 1, _LAST_ROUND, 0)
+    part = jnp.where(r < ROUNDS, part, _EXTRA_ROUNDS).astype(jnp.uint8)
+    pairs = jnp.where((r & 2) != 0, lines.upper, lines.lower)
+    pairs = jnp.where((lines.sits_out & part) != 0, 0, pairs)[None]
 
     def half(byte):
         """Rounds take turns in which half of a byte is theirs."""
@@ -230,7 +237,7 @@ def _heads(coins: _Coins, lines: Lines, r: Number) -> jax.Array:
         heads |= whole(coins.far).astype(pairs.dtype) << _BYTE
     if coins.odds is not None:
         shown = whole(coins.odds) < lines.odds[None]
-        cut_off = jnp.where(r < 2, _cut_off(place, last), 0)[None]
+        cut_off = jnp.where(r < 2, lines.cut_off, 0)[None]
         heads = jnp.where(shown, heads | cut_off, heads & ~cut_off)
     return heads & pairs
 

@@ -48,6 +48,7 @@ def trade(
     if_upper_owns: Sequence[Step],
     *,
     upper_owns: jax.Array | bool,
+    span: tuple[Number, Number] | None = None,
 ) -> jax.Array:
     """Returns cells after exchanges, one after the other.
 
@@ -62,12 +63,15 @@ def trade(
         none.
       if_upper_owns: as many, where they are those of the upper cells.
       upper_owns: which it is.
+      span: the number of the first exchange, and of the first that is not made any
+        more, both even; None makes all.
     """
+    count = len(if_lower_owns)
+    start, stop = span or (0, count)
     if isinstance(upper_owns, bool):
-        for step in if_upper_owns if upper_owns else if_lower_owns:
+        for step in (if_upper_owns if upper_owns else if_lower_owns)[start:stop]:
             cells = step(jax.lax.optimization_barrier(cells), heads)
         return cells
-    count = len(if_lower_owns)
     if count == 0:
         return cells
     first = jnp.where(upper_owns, count, 0)
@@ -79,5 +83,5 @@ def trade(
     def two(i, cells):
         return exchange(2 * i + 1, exchange(2 * i, cells))
 
-    cells = jax.lax.fori_loop(0, count // 2, two, cells)
-    return exchange(count - 1, cells) if count % 2 else cells
+    cells = jax.lax.fori_loop(start // 2, stop // 2, two, cells)
+    return exchange(count - 1, cells) if span is None and count % 2 else cells

@@ -81,12 +81,17 @@ def bytes_of(
 ) -> UInt8[jax.Array, "planes 4 pixels"]:
     """Returns the bytes of planes of words, see `Words`."""
     planes, pixels = words.shape
+    half = -(-words.size // 2)
+    flat = words.reshape(-1)
 
-    def as_bytes(words):
-        return jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)
+    def step(i, found):
+        start = jnp.minimum(i * half, flat.size - half)
+        part = jax.lax.dynamic_slice_in_dim(flat, start, half)
+        part = jax.lax.bitcast_convert_type(part, jnp.uint8).reshape(-1)
+        return jax.lax.dynamic_update_slice_in_dim(found, part, start * BYTES, 0)
 
     # A loop takes words from memory. Otherwise XLA would make each anew for each byte.
-    flat, even = words.reshape(-1), words.size // 2 * 2
-    halves = jax.lax.map(as_bytes, flat[:even].reshape(2, -1)).reshape(-1)
-    both = jnp.concatenate([halves, as_bytes(flat[even:])])
-    return both.reshape(planes, BYTES, pixels)
+    # It starts from a word, so as to vary over devices as they do.
+    found = jnp.broadcast_to(flat[0].astype(jnp.uint8), flat.size * BYTES)
+    found = jax.lax.fori_loop(0, 2, step, found)
+    return found.reshape(planes, BYTES, pixels)
