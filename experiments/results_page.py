@@ -185,11 +185,14 @@ def _slides(numbers: Mapping[str, Any], name: str):
 def recipe_table(results: Results) -> str:
     """Returns what is lost without each part of the recipe for mixed images."""
     rows = results["rows"]
-    heads = ("network", "recipe", "mixed", "change", "while training", "seeds")
+    heads = (
+        "network", "recipe", "mixed", "change", "averaged over shuffles",
+        "while training", "seeds",
+    )  # fmt: skip
     cells = []
-    for name in dict.fromkeys(network(row) for row in rows):
-        here = [row for row in rows if network(row) == name]
-        parts = {part: [] for part in recipe_ablation.PARTS}
+    for name in dict.fromkeys(row["model"] for row in rows):
+        here = [row for row in rows if row["model"] == name]
+        parts = {part: [] for part in (*recipe_ablation.PARTS, recipe_ablation.SORTED)}
         for row in here:
             parts[recipe_ablation.part_of(row)].append(row)
         whole = mean(parts[recipe_ablation.ALL], "mixed_accuracy")
@@ -205,6 +208,7 @@ def recipe_table(results: Results) -> str:
                     part,
                     _percent(accuracy),
                     "" if part == recipe_ablation.ALL else change,
+                    _percent(mean(found, "averaged_accuracy")),
                     _percent(learnt),
                     str(len(found)),
                 ]
