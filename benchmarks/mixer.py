@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 import vim_jax
 from benchmarks.images import photographs
-from benchmarks.timing import seconds
+from benchmarks.timing import seconds, temporary_bytes_per_byte
 
 _AUTHORS_SECONDS = 2.1
 PRESETS: dict[str, dict[str, Any]] = {
@@ -23,7 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def run(preset: str) -> dict[str, Any]:
-    """Returns milliseconds an image: a row a batch and largest region size."""
+    """Returns milliseconds and memory: a row a batch and largest region size."""
     settings = PRESETS[preset]
     key = jax.random.key(0)
     rows = []
@@ -37,6 +37,11 @@ def run(preset: str) -> dict[str, Any]:
                 "planning alone": functools.partial(plan, images),
             }
             taken = seconds(ways, settings["repeats"])
+            keys, shuffle = jax.random.split(key, count), jax.vmap(vim_jax.shuffle)
+            parts = {
+                "shuffling": (shuffle, keys, images, plan(images)),
+                "planning": (plan, images),
+            }
             rows.append(
                 {
                     "batch": list(images.shape),
@@ -44,6 +49,10 @@ def run(preset: str) -> dict[str, Any]:
                     "ms_per_image": {
                         name: float(f"{1000 * s / count:.4g}")
                         for name, s in taken.items()
+                    },
+                    "temporary_bytes_per_byte": {
+                        name: temporary_bytes_per_byte(*part, of=images)
+                        for name, part in parts.items()
                     },
                 }
             )
@@ -53,6 +62,7 @@ def run(preset: str) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Returns the heads and cells of a table."""
     heads = ["batch", "max region", "ms/image", "of it planning", "times the authors'"]
+    heads += ["temporary memory", "while planning"]
     cells = []
     for row in results["rows"]:
         taken = row["ms_per_image"]
@@ -67,6 +77,7 @@ def table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
                 f"{whole:.3f}",
                 f"{taken['planning alone']:.3f}",
                 authors,
+                *(f"{x:.1f}x" for x in row["temporary_bytes_per_byte"].values()),
             ]
         )
     return heads, cells

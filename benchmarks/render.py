@@ -44,13 +44,14 @@ def section() -> str:
 On {shuffled["cores"]} CPU cores, `shuffle` permutes {_span(speeds, 0)} million values a
 second, {_span(ratios)} times the fastest other way to do the same job, measured in the
 same run{without} (`x + 1` in memory: {memory:,.0f}), in {_span(needed)} times the
-batch's memory. Plans whose regions may have any size take more time, and more memory.
+batch's memory.
 `channels="joint"` is {_span(joint)} times as fast, `"mixed"` {_span(mixed_channels)}
 times. A whole `VisualMixer` call, planning included, takes {small[2]} ms an image at
 32x32x3. At 224x224x3 it takes {fastest[2]} ms with regions of up to {fastest[1]} pixels
 and {slowest[2]} ms with regions of any size, {fastest[4]} and {slowest[4]} times faster
-than the 2.1 s of the authors' code. `vfe` is {_span(vfe_ratios)} times as fast as
-NumPy."""
+than the 2.1 s of the authors' code; shuffling regions of any size takes {slowest[5]}
+the batch's memory, planning them {slowest[6]}. `vfe` is {_span(vfe_ratios)} times as
+fast as NumPy."""
     return "\n".join(
         [
             _BEGIN,

@@ -16,7 +16,7 @@ import numpy as np
 import vim_jax
 from benchmarks.images import mixed_sizes, photographs
 from benchmarks.peers import NUMPY, adaptive_peers, torch_version, uniform_peers
-from benchmarks.timing import mvalues_per_s, seconds
+from benchmarks.timing import mvalues_per_s, seconds, temporary_bytes_per_byte
 from vim_jax.regions import Bounds
 
 OURS = "vim_jax.shuffle"
@@ -106,14 +106,14 @@ def _speeds(batch, plans, size, peers, settings) -> dict[str, Any]:
         MIXED: lambda: mixed(keys, images, plans),
         **peers,
     }
-    compiled = independent.lower(keys, images, plans).compile()
-    temporary = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0)
     speeds = mvalues_per_s(ways, batch.size, settings["repeats"])
     speeds |= {name: speeds[name] / settings["numpy_share"] for name in NUMPY}
     return {
         "mvalues_per_s": speeds,
         "peers": list(peers),
-        "temporary_bytes_per_byte": round(temporary / batch.nbytes, 2),
+        "temporary_bytes_per_byte": temporary_bytes_per_byte(
+            independent, keys, images, plans, of=images
+        ),
     }
 
 

@@ -54,3 +54,12 @@ def mvalues_per_s(ways: Ways, values: int, repeats: int) -> dict[str, float]:
         name: float(f"{values / s / 1e6:.4g}")
         for name, s in seconds(ways, repeats).items()
     }
+
+
+def temporary_bytes_per_byte(
+    function: Callable[..., Any], *arguments: Any, of: jax.Array
+) -> float:
+    """Returns how many times the bytes of an array a jitted function needs besides."""
+    compiled = jax.jit(function).lower(*arguments).compile()
+    temporary = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0)
+    return round(temporary / of.nbytes, 2)

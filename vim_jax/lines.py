@@ -196,9 +196,9 @@ def _coins(planes: Words, axis: int) -> _Coins:
     """
 
     def taken(planes, number):
-        if planes is None:
-            return None
-        return planes[:, number] if axis else planes[:, number].swapaxes(-1, -2)
+        """Returns None for None."""
+        found = jax.tree.map(lambda planes: planes[:, number], planes)
+        return found if axis else jax.tree.map(lambda x: x.swapaxes(-1, -2), found)
 
     both = slice(2 * axis, 2 * axis + 2)
     return _Coins(

@@ -69,19 +69,23 @@ def trade(
     count = len(if_lower_owns)
     start, stop = span or (0, count)
     if isinstance(upper_owns, bool):
-        for step in (if_upper_owns if upper_owns else if_lower_owns)[start:stop]:
+        steps = if_upper_owns if upper_owns else if_lower_owns
+        for step in steps[int(start) : int(stop)]:
             cells = step(jax.lax.optimization_barrier(cells), heads)
         return cells
-    if count == 0:
-        return cells
-    first = jnp.where(upper_owns, count, 0)
-    branches = [*if_lower_owns, *if_upper_owns]
 
-    def exchange(i, cells):
-        return jax.lax.switch(first + i, branches, cells, heads)
+    def exchange(i, which, cells):
+        """Makes one of some exchanges: a switch has no branch that it never takes."""
+        lower, upper = if_lower_owns[which], if_upper_owns[which]
+        number = i + jnp.where(upper_owns, len(lower), 0)
+        return jax.lax.switch(number, [*lower, *upper], cells, heads)
 
     def two(i, cells):
-        return exchange(2 * i + 1, exchange(2 * i, cells))
+        even, odd = slice(0, count // 2 * 2, 2), slice(1, None, 2)
+        return exchange(i, odd, exchange(i, even, cells))
 
-    cells = jax.lax.fori_loop(start // 2, stop // 2, two, cells)
-    return exchange(count - 1, cells) if span is None and count % 2 else cells
+    if count > 1:
+        cells = jax.lax.fori_loop(start // 2, stop // 2, two, cells)
+    if span is None and count % 2:
+        cells = exchange(0, slice(count - 1, count), cells)
+    return cells
