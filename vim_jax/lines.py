@@ -19,7 +19,7 @@ from vim_jax.turns import turn_once
 from vim_jax.words import BYTES, Words, bytes_of
 
 _BYTE = 8
-_LAST_ROUND, _EXTRA_ROUNDS, _TURNS = 1, 2, 4
+_NO_LAST_ROUND, _NO_EXTRA_ROUNDS, _NO_TURNS = 1, 2, 4
 _EXACT_SIDE = 1 << 11
 
 
@@ -35,8 +35,8 @@ class Lines(NamedTuple):
       cut_off: the same, at which it is in a block that the line's end cuts off; one
         of `lower` at most.
       odds: uint8, 256ths in favour of an exchange at that distance.
-      sits_out: uint8, bits of what the cell takes no part in: `_LAST_ROUND`,
-        `_EXTRA_ROUNDS` and `_TURNS`.
+      sits_out: uint8, bits of what the cell takes no part in: `_NO_LAST_ROUND`,
+        `_NO_EXTRA_ROUNDS` and `_NO_TURNS`.
     """
 
     upper: jax.Array
@@ -75,7 +75,9 @@ def _lines(size: Int32[jax.Array, "along across"], dtype) -> Lines:
         return jnp.where(where, jnp.uint8(number), jnp.uint8(0))
 
     sits_out = (
-        bit(large, _LAST_ROUND) | bit(~small, _EXTRA_ROUNDS) | bit(n == 1, _TURNS)
+        bit(large, _NO_LAST_ROUND)
+        | bit(~small, _NO_EXTRA_ROUNDS)
+        | bit(n == 1, _NO_TURNS)
     )
     return Lines(
         upper=place.astype(dtype),
@@ -145,7 +147,7 @@ def exchange_lines(
         if turns is None:
             return cells
         numbers = jax.lax.dynamic_index_in_dim(turns, r % ROUNDS, 1, keepdims=False)
-        some = jnp.where(r == ROUNDS - 1, _TURNS | _LAST_ROUND, _TURNS)
+        some = jnp.where(r == ROUNDS - 1, _NO_TURNS | _NO_LAST_ROUND, _NO_TURNS)
         sits_out = (lines[0].sits_out & some.astype(jnp.uint8)) != 0
         numbers = jnp.where(sits_out, 0, numbers)
         return turn_once(cells, numbers, r < ROUNDS, inverse=inverse)
@@ -217,8 +219,8 @@ def _heads(coins: _Coins, lines: Lines, r: Number) -> jax.Array:
       lines: how their cells pair off.
       r: the round.
     """
-    part = jnp.where(r == ROUNDS - 1, _LAST_ROUND, 0)
-    part = jnp.where(r < ROUNDS, part, _EXTRA_ROUNDS).astype(jnp.uint8)
+    part = jnp.where(r == ROUNDS - 1, _NO_LAST_ROUND, 0)
+    part = jnp.where(r < ROUNDS, part, _NO_EXTRA_ROUNDS).astype(jnp.uint8)
     pairs = jnp.where((r & 2) != 0, lines.upper, lines.lower)
     pairs = jnp.where((lines.sits_out & part) != 0, 0, pairs)[None]
 
