@@ -173,6 +173,8 @@ def temporary_memory(size) -> float:
         if size == "planned":  # As `plan_regions` bounds them, up to 32 pixels.
             bounds = Bounds(height=32, width=32, smallest=1, squares=True)
             plan = vim_jax.RegionPlan(image[..., 0].astype(jnp.int32), bounds=bounds)
+        elif size == "any":
+            plan = vim_jax.RegionPlan(image[..., 0].astype(jnp.int32))
         return vim_jax.shuffle(key, image, plan)
 
     compiled = jax.jit(jax.vmap(mix)).lower(many_keys, images).compile()
@@ -194,6 +196,6 @@ def test_planning_needs_little_memory():
     assert memory.temp_size_in_bytes < 9 * images.size
 
 
-@pytest.mark.parametrize("size", [4, 16, "planned"])
+@pytest.mark.parametrize("size", [4, 16, "planned", "any"])
 def test_temporary_memory_is_at_most_8_times_the_batch(size):
     assert temporary_memory(size) <= 8

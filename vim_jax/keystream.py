@@ -9,11 +9,13 @@ import numpy as np
 from vim_jax._types import AnyArray
 from vim_jax.keys import ImageKey, SecretKey
 from vim_jax.threefry import threefry2x32
+from vim_jax.words import BYTES
 
 Key: TypeAlias = AnyArray | ImageKey
 """A JAX PRNG key (typed or old-style), or the image key of a `SecretKey`."""
 
 _KEY_WORDS = 8
+_PARTS = 16
 _DOMAIN = 0x56494D00  # "VIM": keeps apart from what else is drawn from the same key.
 
 
@@ -83,3 +85,47 @@ def keystream(
     number = jnp.arange(length, dtype=jnp.uint32) + first
     # The number of key words keeps apart keys that only differ by trailing zeros.
     return threefry2x32(key, (number, number * 0 + jnp.uint32(_DOMAIN + count)))[0]
+
+
+def keystream_bytes(
+    material: jax.Array | ImageKey,
+    start: int | jax.Array,
+    length: int,
+    *,
+    straight: bool,
+) -> jax.Array:
+    """Returns the bytes of a part of an image's keystream, least significant first.
+
+    Args:
+      material: see `keystream`.
+      start: see `keystream`.
+      length: how many words.
+      straight: whether to draw all at once, see `vim_jax.steps`.
+
+    Returns:
+      uint8 `4 * length`.
+    """
+    if straight:
+        return _bytes_of(
+            jax.lax.optimization_barrier(keystream(material, start, length))
+        )
+    size = -(-length // _PARTS)
+
+    def first(i):
+        return jnp.minimum(i * size, length - size)
+
+    def step(i, state):
+        part, found = state
+        at = BYTES * first(i)
+        found = jax.lax.dynamic_update_slice_in_dim(found, _bytes_of(part), at, 0)
+        return keystream(material, start + first(i + 1), size), found
+
+    # What a loop hands on lies in memory: otherwise XLA would make each word anew for
+    # each of its bytes. In parts, so that words are not all there beside their bytes.
+    part = keystream(material, start, size)
+    found = jnp.broadcast_to(part[0].astype(jnp.uint8), BYTES * length)
+    return jax.lax.fori_loop(0, _PARTS, step, (part, found))[1]
+
+
+def _bytes_of(words: jax.Array) -> jax.Array:
+    return jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)

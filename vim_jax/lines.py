@@ -14,12 +14,13 @@ from jaxtyping import Int32, UInt8
 
 from vim_jax.regions import Bounds, regions_of
 from vim_jax.rounds import EXTRA_ROUNDS, FEW, LARGE, NEAR_LEVELS, ROUNDS, VERY_FEW
-from vim_jax.steps import Number, Step, repeated, trade
+from vim_jax.steps import Number, Step, kept, repeated, trade
 from vim_jax.turns import turn_once
-from vim_jax.words import BYTES, Words, bytes_of
+from vim_jax.words import BYTES, Words
 
 _BYTE = 8
 _NO_LAST_ROUND, _NO_EXTRA_ROUNDS, _NO_TURNS = 1, 2, 4
+_CUT_OFF = 1 << 7
 _EXACT_SIDE = 1 << 11
 
 
@@ -32,24 +33,24 @@ class Lines(NamedTuple):
       upper: uint8 or uint16, the distances at which the cell is the upper one of a
         pair: its number in its line.
       lower: the same, at which it is the lower one.
-      cut_off: the same, at which it is in a block that the line's end cuts off; one
-        of `lower` at most.
-      odds: uint8, 256ths in favour of an exchange at that distance.
+      odds: uint8, 256ths in favour of an exchange in a block that the line's end cuts
+        off, which is over the longest distance in `lower`; 0 in no such block.
       sits_out: uint8, bits of what the cell takes no part in: `_NO_LAST_ROUND`,
         `_NO_EXTRA_ROUNDS` and `_NO_TURNS`.
     """
 
     upper: jax.Array
     lower: jax.Array
-    cut_off: jax.Array
     odds: jax.Array
     sits_out: jax.Array
 
 
-def lines_of(size: Int32[jax.Array, "h w"], bounds: Bounds) -> tuple[Lines, Lines]:
+def lines_of(
+    size: Int32[jax.Array, "h w"], bounds: Bounds, *, straight: bool
+) -> tuple[Lines, Lines]:
     """Returns how the cells of a plane pair off, along rows and along columns."""
     dtype = jnp.uint8 if max(_levels(bounds)) <= _BYTE else jnp.uint16
-    return _lines(size.T, dtype), _lines(size, dtype)
+    return _lines(size.T, dtype, straight), _lines(size, dtype, straight)
 
 
 def _levels(bounds: Bounds) -> tuple[int, int]:
@@ -57,19 +58,21 @@ def _levels(bounds: Bounds) -> tuple[int, int]:
     return (bounds.width - 1).bit_length(), (bounds.height - 1).bit_length()
 
 
-def _lines(size: Int32[jax.Array, "along across"], dtype) -> Lines:
+def _lines(size: Int32[jax.Array, "along across"], dtype, straight: bool) -> Lines:
     """Returns how cells pair off along the first axis, as numbers of a dtype."""
     regions = regions_of(size)
     length, other = regions.height, regions.width
     place = jnp.arange(len(size), dtype=jnp.int32)[:, None] - regions.top
     lower = ~place & _smear(length - 1 - place)
-    # Above this bit, cell number and length agree: the block is the line's last.
+    # Above this bit, cell number and length agree: the block is the line's last. No
+    # longer distance is in `lower`, since the line ends before.
     highest = _smear(place ^ length)
     cut_off = lower & (highest ^ (highest >> 1))
     n = length * other
     ragged = ((length & (length - 1)) | (other & (other - 1))) > 0
     small = (n < VERY_FEW) | ((n < FEW) & ragged)
     large = (length == other) & (length >= LARGE) & ~ragged
+    odds = _odds(jnp.maximum(cut_off, 1), length)
 
     def bit(where, number):
         return jnp.where(where, jnp.uint8(number), jnp.uint8(0))
@@ -82,8 +85,8 @@ def _lines(size: Int32[jax.Array, "along across"], dtype) -> Lines:
     return Lines(
         upper=place.astype(dtype),
         lower=lower.astype(dtype),
-        cut_off=cut_off.astype(dtype),
-        odds=_odds(jnp.maximum(cut_off, 1), length),
+        # Otherwise XLA would keep the quotients, which are four times as large.
+        odds=kept(jnp.where(cut_off > 0, odds, 0), straight=straight),
         sits_out=sits_out,
     )
 
@@ -116,7 +119,8 @@ class _Coins(NamedTuple):
     Attributes:
       near: for distances below 16.
       middle: for those from there up to 128, and for extra rounds.
-      odds: `groups 2 ...`, for blocks that are cut off; None where there are none.
+      odds: in bit r, whether that of round r shows heads, for blocks that are cut off;
+        None where there are none.
       far: `groups 2 ...`, for distances from 256 up; None where there are none.
     """
 
@@ -136,11 +140,9 @@ def exchange_lines(
     straight: bool,
 ) -> UInt8[jax.Array, "groups members h w"]:
     """Exchanges cells, see `vim_jax.permute.exchange_cells`."""
-    if straight:
-        words = jax.lax.optimization_barrier(words)
     h, w = cells.shape[2:]
-    planes = jax.tree.map(lambda x: bytes_of(x).reshape(-1, BYTES, h, w), words)
-    coins = [_coins(planes, axis) for axis in (0, 1)]
+    planes = jax.tree.map(lambda x: x.reshape(-1, BYTES, h, w), words)
+    coins = [_coins(planes, lines[axis], axis) for axis in (0, 1)]
     turns = None if planes.turns is None else planes.turns.swapaxes(-1, -2)
 
     def turn(cells, r):
@@ -189,11 +191,12 @@ def _exchanges(levels: int, towards: int, inverse: bool) -> list[Step]:
     return steps if inverse else steps[::-1]
 
 
-def _coins(planes: Words, axis: int) -> _Coins:
+def _coins(planes: Words, lines: Lines, axis: int) -> _Coins:
     """Returns the coins along an axis, transposed as cells are there.
 
     Args:
       planes: the words as bytes, uint8 `planes 4 h w`.
+      lines: how cells pair off along it.
       axis: 0 along rows, 1 along columns.
     """
 
@@ -203,10 +206,17 @@ def _coins(planes: Words, axis: int) -> _Coins:
         return found if axis else jax.tree.map(lambda x: x.swapaxes(-1, -2), found)
 
     both = slice(2 * axis, 2 * axis + 2)
+    odds = taken(planes.odds, both)
+    if odds is not None:
+        shown = (odds < lines.odds[None, None]).astype(jnp.uint8)
+        first, second = shown[:, 0], shown[:, 1]
+        # The first adds nothing to the mark, but makes it differ from plane to plane:
+        # otherwise XLA would keep it in memory for all of them.
+        odds = first | second << 1 | ((lines.odds[None] | first) & _CUT_OFF)
     return _Coins(
         near=taken(planes.coins, axis),
         middle=taken(planes.coins, 2 + axis),
-        odds=taken(planes.odds, both),
+        odds=odds,
         far=taken(planes.far, both),
     )
 
@@ -238,8 +248,10 @@ def _heads(coins: _Coins, lines: Lines, r: Number) -> jax.Array:
     if coins.far is not None:
         heads |= whole(coins.far).astype(pairs.dtype) << _BYTE
     if coins.odds is not None:
-        shown = whole(coins.odds) < lines.odds[None]
-        cut_off = jnp.where(r < 2, lines.cut_off, 0)[None]
+        which = jnp.where(r < 2, jnp.uint8(_CUT_OFF), jnp.uint8(0))
+        up_to = _smear(pairs)
+        cut_off = jnp.where(coins.odds & which != 0, up_to ^ (up_to >> 1), 0)
+        shown = (coins.odds >> jnp.uint8(r & 1)) & 1 != 0
         heads = jnp.where(shown, heads | cut_off, heads & ~cut_off)
     return heads & pairs
 

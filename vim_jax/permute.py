@@ -23,11 +23,18 @@ Pairs: TypeAlias = Squares | tuple[Lines, Lines]
 """How the cells of a plane pair off."""
 
 
-def pairs_of(size: Int32[jax.Array, "h w"], bounds: Bounds) -> Pairs:
+def pairs_of(
+    size: Int32[jax.Array, "h w"], bounds: Bounds, *, straight: bool = False
+) -> Pairs:
     """Returns how the cells of a plane of regions of these sizes pair off."""
     if bounds.squares and size.shape[1] % LANES == 0:
         return squares_of(size, bounds)
-    return lines_of(size, bounds)
+    return lines_of(size, bounds, straight=straight)
+
+
+def takes_bytes(pairs: Pairs) -> bool:
+    """Returns whether cells that pair off so take the bytes of words."""
+    return not isinstance(pairs, Squares)
 
 
 def exchange_cells(
@@ -44,7 +51,7 @@ def exchange_cells(
     Args:
       cells: byte by byte. The members of a group move together; groups move by
         themselves, and cells stay in theirs, unless there are words for turns.
-      words: the keystream, with a plane of coins a group.
+      words: the keystream, with a plane of coins a group; bytes if `takes_bytes`.
       pairs: what `pairs_of` returned.
       bounds: of the regions.
       inverse: whether to undo it.

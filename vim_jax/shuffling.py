@@ -14,8 +14,14 @@ from vim_jax._types import (
     with_channel_axis,
 )
 from vim_jax.keys import ImageKey
-from vim_jax.keystream import Key, check_words, key_material, keystream
-from vim_jax.permute import exchange_cells, pairs_of
+from vim_jax.keystream import (
+    Key,
+    check_words,
+    key_material,
+    keystream,
+    keystream_bytes,
+)
+from vim_jax.permute import exchange_cells, pairs_of, takes_bytes
 from vim_jax.regions import (
     Bounds,
     PlanOrSize,
@@ -167,10 +173,11 @@ def _words_read(starts: Starts, bounds, image_channels, channels, scramble_regio
     return starts.turns if scramble_regions else starts.regions
 
 
-def _words_of(source, plane, planes, shape, channels, bounds) -> Words:
+def _words_of(draw, source, plane, planes, shape, channels, bounds) -> Words:
     """Returns the words of the cells that are moved together, drawn only now.
 
     Args:
+      draw: `keystream` or `keystream_bytes`.
       source: what `key_material` returned.
       plane: number of the first plane of cells that move by themselves.
       planes: how many, from there.
@@ -183,8 +190,8 @@ def _words_of(source, plane, planes, shape, channels, bounds) -> Words:
     starts = starts_of(shape, channels)
 
     def part(start, planes):
-        words = keystream(source, start + plane * pixels, planes * pixels)
-        return words.reshape(planes, pixels)
+        found = draw(source, start + plane * pixels, planes * pixels)
+        return found.reshape(planes, -1)
 
     turns = turn_words(c, channels)
     return Words(
@@ -265,10 +272,13 @@ def exchange_planes(
       straight: see `exchange_cells`.
     """
     c, _, h, w = planes.shape
-    pairs = pairs_of(size, bounds)
+    pairs = pairs_of(size, bounds, straight=straight)
+    draw = keystream
+    if takes_bytes(pairs):
+        draw = functools.partial(keystream_bytes, straight=straight)
 
     def exchanged(plane, groups):
-        words = _words_of(source, plane, len(groups), (h, w, c), channels, bounds)
+        words = _words_of(draw, source, plane, len(groups), (h, w, c), channels, bounds)
         # Varies over devices as the key does, which loops insist on in `shard_map`.
         groups ^= words.coins[0, 0].astype(groups.dtype) * 0
         return exchange_cells(

@@ -3,8 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import UInt8, UInt32
 
 from vim_jax._types import Channels
 from vim_jax.regions import Bounds
@@ -14,10 +12,11 @@ _LONGEST = 256
 
 
 class Words(NamedTuple):
-    """Parts of an image's keystream, uint32 `planes pixels`.
+    """Parts of an image's keystream: words, uint32 `planes pixels`, or their bytes.
 
     The words of a plane of n pixels are `BYTES` rows of n bytes: byte B of pixel p lies
-    at `B * n + p`, counted from the least significant byte of the first word.
+    at `B * n + p`, counted from the least significant byte of the first word. So bytes
+    are uint8 `planes BYTES*pixels`.
 
     Attributes:
       coins: for distances below 256 cells; a plane for each plane of cells that moves
@@ -74,24 +73,3 @@ def starts_of(shape: tuple[int, int, int], channels: Channels) -> Starts:
     turns = moving + pixels
     odds = turns + pixels * turn_words(c, channels)
     return Starts(moving, turns, odds, odds + moving, odds + 2 * moving)
-
-
-def bytes_of(
-    words: UInt32[jax.Array, "planes pixels"],
-) -> UInt8[jax.Array, "planes 4 pixels"]:
-    """Returns the bytes of planes of words, see `Words`."""
-    planes, pixels = words.shape
-    half = -(-words.size // 2)
-    flat = words.reshape(-1)
-
-    def step(i, found):
-        start = jnp.minimum(i * half, flat.size - half)
-        part = jax.lax.dynamic_slice_in_dim(flat, start, half)
-        part = jax.lax.bitcast_convert_type(part, jnp.uint8).reshape(-1)
-        return jax.lax.dynamic_update_slice_in_dim(found, part, start * BYTES, 0)
-
-    # A loop takes words from memory. Otherwise XLA would make each anew for each byte.
-    # It starts from a word, so as to vary over devices as they do.
-    found = jnp.broadcast_to(flat[0].astype(jnp.uint8), flat.size * BYTES)
-    found = jax.lax.fori_loop(0, 2, step, found)
-    return found.reshape(planes, BYTES, pixels)
