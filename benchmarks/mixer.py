@@ -16,7 +16,7 @@ from benchmarks.timing import seconds, temporary_bytes_per_byte
 
 _AUTHORS_SECONDS = 2.1
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"batches": [(2, 16)], "max_regions": [4], "repeats": 1},
+    "smoke": {"batches": [(2, 16)], "max_regions": [], "repeats": 1},
     "cpu": {"batches": [(256, 32), (16, 224)], "max_regions": [8, 32], "repeats": 9},
     "gpu": {"batches": [(1024, 224)], "max_regions": [32], "repeats": 20},
 }

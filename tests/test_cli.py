@@ -373,7 +373,16 @@ def test_published_tfds_data_set_is_a_source(call, folder):
 def test_help_shows_every_command_and_examples(call):
     code, out, _ = call("--help")
     assert code == 0
-    for name in ("mix", "merge", "restore", "vfe", "train", "demo", "Exit codes"):
+    for name in (
+        "mix",
+        "merge",
+        "restore",
+        "vfe",
+        "train",
+        "predict",
+        "demo",
+        "Exit codes",
+    ):
         assert name in out
     code, out, _ = call("mix", "--help")
     assert code == 0

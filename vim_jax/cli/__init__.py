@@ -17,7 +17,7 @@ from vim_jax.cli.console import as_options, complain, out
 DONE, FAILED, USAGE, WRONG_KEY, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes, of the process and of the commands."""
 
-COMMANDS = ("mix", "merge", "restore", "audit", "vfe", "train", "demo")
+COMMANDS = ("mix", "merge", "restore", "audit", "vfe", "train", "predict", "demo")
 
 _HELP = """\
 usage: vim-jax COMMAND ...

@@ -257,9 +257,10 @@ def train(
         )
         accuracies[f"mixed, mean of {eval_remixes} shuffles"] = accuracy
     if parallel.is_main():
+        found: dict[str, Any] = {"label_names": sets.label_names}
         if eval_remixes:
-            found = {"eval_remixes": eval_remixes, "remixed_accuracy": accuracy}
-            records.add_to_result(out, found)
+            found |= {"eval_remixes": eval_remixes, "remixed_accuracy": accuracy}
+        records.add_to_result(out, found)
         _report(accuracies, out)
     return 0
 

@@ -165,7 +165,8 @@ def _result(
     return TrainTest(train.result(), test.result(), names)
 
 
-def _square(image: np.ndarray, side: int) -> np.ndarray:
+def middle_square(image: np.ndarray, side: int) -> np.ndarray:
+    """Return the square in an image's middle, resized to so many pixels a side."""
     if image.shape[:2] == (side, side):
         return image
     picture = ImageOps.fit(
@@ -186,7 +187,7 @@ class _Part:
     def add(self, example: Example) -> None:
         image = example.image
         if self._side is not None:
-            image = _square(image, self._side)
+            image = middle_square(image, self._side)
         image = image.reshape(*image.shape[:2], -1)
         if example.label is None:
             raise DataError(

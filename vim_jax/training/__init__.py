@@ -6,4 +6,5 @@ from vim_jax.training.evaluation import predict as predict
 from vim_jax.training.loop import History as History
 from vim_jax.training.loop import train as train
 from vim_jax.training.parallel import initialize as initialize
+from vim_jax.training.saved import load_model as load_model
 from vim_jax.training.step import TrainState as TrainState

@@ -229,7 +229,9 @@ def train(
         and is_main
         and (resumed_at < config.epochs or not (folder / "result.json").exists())
     ):
-        records.write_result(folder, _result(config, num_classes, state, epochs))
+        shape = train_set[0].shape[1:]
+        result = _result(config, num_classes, shape, state, epochs)
+        records.write_result(folder, result)
     if stop:
         raise SystemExit(EXIT_CODE)
     state = parallel.on_one_device(state)
@@ -262,6 +264,7 @@ def _check_model(model: Any, train_set: ImageSet, num_classes: int) -> None:
 def _result(
     config: TrainConfig,
     num_classes: int,
+    image_shape: tuple[int, ...],
     state: TrainState,
     epochs: list[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -272,6 +275,7 @@ def _result(
     return {
         "config": dataclasses.asdict(config),
         "num_classes": num_classes,
+        "image_shape": image_shape,
         "parameters": optax.tree.size(state.params),
         **epochs[-1],
         "seconds": round(sum(record["seconds"] for record in epochs), 3),

@@ -2,7 +2,7 @@
 
 ``config.json``: settings and fingerprints of the data, by which a rerun is
 recognised. ``metrics.jsonl``: one line per finished epoch. ``result.json``: the
-outcome, there only once the run is complete.
+outcome, there only once the run is complete; `load_model` goes by it.
 """
 
 import dataclasses
@@ -91,9 +91,30 @@ def write_result(folder: pathlib.Path, result: dict[str, Any]) -> None:
     _write_atomically(folder / "result.json", json.dumps(result, indent=2) + "\n")
 
 
+def read_result(folder: pathlib.Path) -> dict[str, Any]:
+    """Return what ``result.json`` holds.
+
+    Raises:
+      ValueError: If there is none, or it is damaged.
+    """
+    path = folder / "result.json"
+    if not path.exists():
+        raise ValueError(
+            f"{folder} holds no finished run: give the folder of one, or train to the "
+            "end with the same settings."
+        )
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        raise ValueError(
+            f"{path} is damaged: delete it, and train again with the same settings, "
+            "which only writes it anew."
+        ) from None
+
+
 def add_to_result(folder: pathlib.Path, values: dict[str, Any]) -> None:
     """Add values to ``result.json``, or replace those of their names."""
-    write_result(folder, json.loads((folder / "result.json").read_text()) | values)
+    write_result(folder, read_result(folder) | values)
 
 
 def _line(epoch: dict[str, Any]) -> str:

@@ -1,0 +1,170 @@
+"""Models of finished runs, read back, and used by `vim-jax predict`."""
+
+import csv
+import dataclasses
+import io
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import training_runs
+from flax import nnx
+from folders import save
+
+from vim_jax import VisualMixer, training
+from vim_jax.cli import main
+
+pytestmark = pytest.mark.usefixtures("kept_programs")
+
+
+def leaves(model):
+    return jax.tree.leaves(nnx.to_pure_dict(nnx.state(model)))
+
+
+def assert_equal_models(one, other):
+    assert len(leaves(one)) == len(leaves(other)) > 0
+    for a, b in zip(leaves(one), leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_comes_back_as_it_was(uninterrupted, sets):
+    history, out = uninterrupted
+    model = training.load_model(out)
+    assert_equal_models(model, history.model)
+    images = sets[0][0][:10]
+    np.testing.assert_array_equal(
+        training.predict(model, images), training.predict(history.model, images)
+    )
+
+
+def test_averages_and_every_kind_of_setting_come_back(sets, tmp_path):
+    config = dataclasses.replace(
+        training_runs.RESNET,
+        epochs=1,
+        ema=0.9,
+        clip_norm=1.0,
+        gradient_cosine=True,
+        fresh=VisualMixer(region_size=2),
+    )
+    history = training_runs.run(config, *sets, out=tmp_path)
+    assert_equal_models(training.load_model(tmp_path), history.model)
+    result = json.loads((tmp_path / "result.json").read_text())
+    averaged = nnx.state(history.model, nnx.Param)
+    assert not any((x == 0).all() for x in jax.tree.leaves(averaged))
+    del result["image_shape"]
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    with pytest.raises(ValueError, match="earlier version"):
+        training.load_model(tmp_path)
+
+
+def test_folders_without_a_model_are_refused(uninterrupted, tmp_path):
+    with pytest.raises(ValueError, match="no finished run"):
+        training.load_model(tmp_path)
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(ValueError, match=r"result\.json is damaged"):
+        training.load_model(tmp_path)
+    shutil.copytree(uninterrupted[1], tmp_path / "run")
+    newest = max((tmp_path / "run/checkpoints").iterdir(), key=lambda x: int(x.name))
+    (newest / "manifest.json").write_text("{}x")
+    with (
+        pytest.warns(UserWarning, match="passed over"),
+        pytest.raises(ValueError, match="no intact checkpoint of its last step, 24"),
+    ):
+        training.load_model(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    with pytest.raises(ValueError, match="no intact checkpoint"):
+        training.load_model(tmp_path / "run")
+
+
+# --- The command ----------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Dark and bright photographs, in a folder each, and what was trained on them."""
+    path = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    for name, low in {"bright": 150, "dark": 0}.items():
+        for i in range(20):
+            image = random.integers(low, low + 100, (8, 8, 3), np.uint8)
+            save(path / f"set/{name}/{i}.png", image)
+    arguments = ["train", "--data", path / "set", "--out", path / "run"]
+    arguments += ["--model", "resnet8", "--model-option", "widths=[4,8]"]
+    arguments += ["--epochs", 6, "--batch-size", 8, "--learning-rate", 0.01]
+    assert _code(arguments) == 0
+    return path
+
+
+def _code(arguments) -> int:
+    with pytest.raises(SystemExit) as exit_info:
+        main(list(map(str, arguments)))
+    assert isinstance(exit_info.value.code, int)
+    return exit_info.value.code
+
+
+def _rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.slow
+def test_predict_names_the_classes_of_images(photos, capsys):
+    code = _code(["predict", "--run", photos / "run", "--data", photos / "set"])
+    out, err = capsys.readouterr()
+    rows = _rows(out)
+    assert code == 0
+    assert len(rows) == 40
+    assert {row["label"] for row in rows} == {"bright", "dark"}
+    for row in rows:
+        assert row["image"].split("/")[0] == row["label"] == row["class"]
+        assert 0.5 < float(row["probability"]) <= 1
+    assert "100.0% of 40 labelled images are right." in err
+
+
+@pytest.mark.slow
+def test_predict_averages_over_shuffles(photos, capsys):
+    command = ["predict", "--run", photos / "run", "--data", photos / "set"]
+    assert _code([*command, "--remixes", 3, "--region-size", 4]) == 0
+    averaged = _rows(capsys.readouterr().out)
+    model = training.load_model(photos / "run")
+    from vim_jax.data import open_source
+
+    source = open_source(photos / "set")
+    images = np.stack([source[i].image for i in range(len(source))])
+    logits = training.predict(
+        model, images, remixed=VisualMixer(region_size=4), times=3
+    )
+    expected = jax.nn.softmax(logits).max(-1)
+    found = [float(row["probability"]) for row in averaged]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_images_of_other_shapes_are_named_and_the_others_classified(
+    photos, tmp_path, capsys
+):
+    shutil.copy(photos / "set/dark/0.png", tmp_path / "a.png")
+    save(tmp_path / "b.png", np.full((12, 16, 3), 200, np.uint8))
+    command = ["predict", "--run", photos / "run", "--data", tmp_path]
+    assert _code(command) == 1
+    out, err = capsys.readouterr()
+    assert [(row["image"], row["class"]) for row in _rows(out)] == [("a.png", "dark")]
+    assert _rows(out)[0]["label"] == ""
+    sentence = " ".join(err.split())
+    assert "image 'b.png' has shape (12, 16, 3)" in sentence
+    assert "or give --side 8" in sentence
+    assert "labelled" not in sentence
+    assert _code([*command, "--side", 8]) == 0
+    classes = [row["class"] for row in _rows(capsys.readouterr().out)]
+    assert classes == ["dark", "bright"]
+
+
+def test_contradicting_options_are_refused(tmp_path, capsys):
+    command = ["predict", "--run", tmp_path, "--data", "embedded:digits"]
+    assert _code([*command, "--remixes", 2]) == 2
+    assert "--remixes needs to know the regions" in capsys.readouterr().err
+    assert _code([*command, "--remixes", -1, "--region-size", 2]) == 2
+    assert "--remixes -1 makes no sense" in capsys.readouterr().err
+    assert _code([*command, "--region-size", 2]) == 2
+    assert "give --remixes, too" in " ".join(capsys.readouterr().err.split())
+    assert _code(command) == 2
+    assert "no finished run" in " ".join(capsys.readouterr().err.split())

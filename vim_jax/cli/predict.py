@@ -1,0 +1,166 @@
+"""`vim-jax predict`: what a trained network says of images."""
+
+import csv
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import tyro
+
+from vim_jax.cli import options
+from vim_jax.cli.console import complain, err, progress
+
+if TYPE_CHECKING:
+    from vim_jax.data.example import Example
+
+_BATCH = 256
+
+
+def predict(
+    *,
+    run: Annotated[
+        pathlib.Path,
+        tyro.conf.arg(help="Folder of a training that is finished.", metavar="DIR"),
+    ],
+    data: Annotated[
+        str,
+        tyro.conf.arg(
+            help="A folder of images, a TFDS name, embedded:digits or embedded:faces."
+        ),
+    ],
+    split: Annotated[
+        str | None,
+        tyro.conf.arg(help="Split of a TFDS data set.", metavar="NAME"),
+    ] = None,
+    side: Annotated[
+        int | None,
+        tyro.conf.arg(
+            help="Crop images to the square in their middle, and resize it to N x N "
+            "pixels: as in the training, and only images that are not mixed.",
+            metavar="N",
+        ),
+    ] = None,
+    remixes: Annotated[
+        int,
+        tyro.conf.arg(
+            help="Take the mean over N further shuffles of each mixed image; takes "
+            "--region-size.",
+            metavar="N",
+        ),
+    ] = 0,
+    region_size: options.Size = None,
+    channels: options.ChannelMode = "independent",
+    scramble_regions: options.Scramble = False,
+    data_dir: options.DataDir = None,
+) -> int:
+    """Classify images by a network that `vim-jax train` trained.
+
+    Prints a line of comma-separated values an image: its name, its most likely class,
+    the network's probability of that, and the class it is labelled with, if it is. Give
+    images as the network was trained on: mixed ones mixed by the same settings, by
+    whatever key.
+
+    Examples:
+      vim-jax predict --run runs/photos-resnet8 --data new_photos > classes.csv
+      vim-jax predict --run runs/cifar --data cifar10 --split test --remixes 8 \
+--region-size 4
+    """
+    from vim_jax import training
+    from vim_jax.data import DataError, open_source
+    from vim_jax.training import records
+
+    mixer = _mixer(remixes, region_size, channels, scramble_regions)
+    model: Any = training.load_model(run)
+    names = list(records.read_result(run).get("label_names", ()))
+    # A model has two classes at least, and a set may not know the names of its own.
+    names += [str(i) for i in range(len(names), model.config.num_classes)]
+    source = open_source(data, split=split, data_dir=data_dir)
+    lines = csv.writer(sys.stdout, lineterminator="\n")
+    lines.writerow(["image", "class", "probability", "label"])
+    right = labelled = 0
+    failures = []
+    with progress("classifying") as show:
+        for start in range(0, len(source), _BATCH):
+            examples, images = [], []
+            stop = min(start + _BATCH, len(source))
+            for index in range(start, stop):
+                try:
+                    example = source[index]
+                    images.append(_fitting(example, model.config, side))
+                    examples.append(example)
+                except DataError as error:
+                    failures.append(str(error))
+            if images:
+                logits = training.predict(
+                    model,
+                    np.stack(images),
+                    remixed=mixer,
+                    times=max(remixes, 1),
+                    batch_size=min(_BATCH, len(source)),
+                )
+                for example, row in zip(examples, logits, strict=True):
+                    label = _label(example, source.label_names)
+                    best = int(row.argmax())
+                    chance = 1 / np.exp(row - row[best]).sum()
+                    lines.writerow([example.id, names[best], f"{chance:.4f}", label])
+                    labelled += label is not None
+                    right += label == names[best]
+            show(stop, len(source))
+    if labelled:
+        err.print(f"{right / labelled:.1%} of {labelled:,} labelled images are right.")
+    for sentence in failures:
+        complain(sentence)
+    return 1 if failures else 0
+
+
+def _mixer(remixes, region_size, channels, scramble_regions):
+    """Returns how to shuffle again, or None.
+
+    Raises:
+      ValueError: on options that contradict each other.
+    """
+    if remixes < 0:
+        raise ValueError(f"--remixes {remixes} makes no sense: use 0 or more")
+    if not remixes:
+        if region_size is not None or channels != "independent" or scramble_regions:
+            raise ValueError(
+                "--region-size, --channels and --scramble-regions say how to shuffle "
+                "again: give --remixes, too, or leave them out"
+            )
+        return None
+    if region_size is None:
+        raise ValueError("--remixes needs to know the regions: give --region-size")
+    return options.mixer_from(
+        None, None, region_size, None, channels, scramble_regions, False
+    )
+
+
+def _fitting(example: "Example", config: Any, side: int | None) -> np.ndarray:
+    """Returns an image as the network takes it, uint8 `h w c`.
+
+    Raises:
+      DataError: if it is of another shape.
+    """
+    from vim_jax.data import DataError
+    from vim_jax.data.arrays import middle_square
+
+    image = example.image if side is None else middle_square(example.image, side)
+    image = image.reshape(*image.shape[:2], -1)
+    expected = (*config.image_size, config.channels)
+    if image.shape == expected and image.dtype == np.uint8:
+        return image
+    height, width = config.image_size
+    remedy = f", or give --side {width}" if height == width and side is None else ""
+    raise DataError(
+        f"image {example.id!r} has shape {image.shape} and type {image.dtype}, but the "
+        f"network takes {expected} and uint8: give images as it was trained on{remedy}"
+    )
+
+
+def _label(example: "Example", names: Sequence[str] | None) -> str | None:
+    """Returns the name of an image's class, or None."""
+    if example.label is None:
+        return None
+    return str(example.label) if names is None else names[example.label]
