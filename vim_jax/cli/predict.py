@@ -82,6 +82,7 @@ def predict(
     right = labelled = 0
     failures = []
     with progress("classifying") as show:
+        show(0, len(source))
         for start in range(0, len(source), _BATCH):
             examples, images = [], []
             stop = min(start + _BATCH, len(source))
