@@ -119,8 +119,8 @@ class _Coins(NamedTuple):
     Attributes:
       near: for distances below 16.
       middle: for those from there up to 128, and for extra rounds.
-      odds: in bit r, whether that of round r shows heads, for blocks that are cut off;
-        None where there are none.
+      odds: in bit r, whether that of round r shows heads, for blocks that are cut off,
+        and `_CUT_OFF` in these; None where there are none.
       far: `groups 2 ...`, for distances from 256 up; None where there are none.
     """
 
@@ -248,9 +248,10 @@ def _heads(coins: _Coins, lines: Lines, r: Number) -> jax.Array:
     if coins.far is not None:
         heads |= whole(coins.far).astype(pairs.dtype) << _BYTE
     if coins.odds is not None:
-        which = jnp.where(r < 2, jnp.uint8(_CUT_OFF), jnp.uint8(0))
-        up_to = _smear(pairs)
-        cut_off = jnp.where(coins.odds & which != 0, up_to ^ (up_to >> 1), 0)
+        mark = jnp.where(r < 2, jnp.uint8(_CUT_OFF), jnp.uint8(0))
+        up_to_longest = _smear(pairs)
+        longest = up_to_longest ^ (up_to_longest >> 1)
+        cut_off = jnp.where(coins.odds & mark != 0, longest, 0)
         shown = (coins.odds >> jnp.uint8(r & 1)) & 1 != 0
         heads = jnp.where(shown, heads | cut_off, heads & ~cut_off)
     return heads & pairs

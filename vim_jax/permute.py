@@ -23,9 +23,7 @@ Pairs: TypeAlias = Squares | tuple[Lines, Lines]
 """How the cells of a plane pair off."""
 
 
-def pairs_of(
-    size: Int32[jax.Array, "h w"], bounds: Bounds, *, straight: bool = False
-) -> Pairs:
+def pairs_of(size: Int32[jax.Array, "h w"], bounds: Bounds, *, straight: bool) -> Pairs:
     """Returns how the cells of a plane of regions of these sizes pair off."""
     if bounds.squares and size.shape[1] % LANES == 0:
         return squares_of(size, bounds)

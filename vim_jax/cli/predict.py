@@ -3,17 +3,19 @@
 import csv
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
 
+from vim_jax._types import Channels
 from vim_jax.cli import options
 from vim_jax.cli.console import complain, err, progress
+from vim_jax.mixer import VisualMixer
 
 if TYPE_CHECKING:
-    from vim_jax.data.example import Example
+    from vim_jax.data.example import Example, LazySource
 
 _BATCH = 256
 
@@ -68,7 +70,7 @@ def predict(
 --region-size 4
     """
     from vim_jax import training
-    from vim_jax.data import DataError, open_source
+    from vim_jax.data import open_source
     from vim_jax.training import records
 
     mixer = _mixer(remixes, region_size, channels, scramble_regions)
@@ -80,35 +82,23 @@ def predict(
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(["image", "class", "probability", "label"])
     right = labelled = 0
-    failures = []
+    failures: list[str] = []
     with progress("classifying") as show:
-        show(0, len(source))
-        for start in range(0, len(source), _BATCH):
-            examples, images = [], []
-            stop = min(start + _BATCH, len(source))
-            for index in range(start, stop):
-                try:
-                    example = source[index]
-                    images.append(_fitting(example, model.config, side))
-                    examples.append(example)
-                except DataError as error:
-                    failures.append(str(error))
-            if images:
-                logits = training.predict(
-                    model,
-                    np.stack(images),
-                    remixed=mixer,
-                    times=max(remixes, 1),
-                    batch_size=min(_BATCH, len(source)),
-                )
-                for example, row in zip(examples, logits, strict=True):
-                    label = _label(example, source.label_names)
-                    best = int(row.argmax())
-                    chance = 1 / np.exp(row - row[best]).sum()
-                    lines.writerow([example.id, names[best], f"{chance:.4f}", label])
-                    labelled += label is not None
-                    right += label == names[best]
-            show(stop, len(source))
+        for examples, images in _batches(source, model.config, side, failures, show):
+            logits = training.predict(
+                model,
+                images,
+                remixed=mixer,
+                times=max(remixes, 1),
+                batch_size=min(_BATCH, len(source)),
+            )
+            for example, row in zip(examples, logits, strict=True):
+                label = _label(example, source.label_names)
+                best = int(row.argmax())
+                chance = 1 / np.exp(row - row[best]).sum()
+                lines.writerow([example.id, names[best], f"{chance:.4f}", label])
+                labelled += label is not None
+                right += label == names[best]
     if labelled:
         err.print(f"{right / labelled:.1%} of {labelled:,} labelled images are right.")
     for sentence in failures:
@@ -116,7 +106,12 @@ def predict(
     return 1 if failures else 0
 
 
-def _mixer(remixes, region_size, channels, scramble_regions):
+def _mixer(
+    remixes: int,
+    region_size: options.RegionSize | None,
+    channels: Channels,
+    scramble_regions: bool,
+) -> VisualMixer | None:
     """Returns how to shuffle again, or None.
 
     Raises:
@@ -136,6 +131,32 @@ def _mixer(remixes, region_size, channels, scramble_regions):
     return options.mixer_from(
         None, None, region_size, None, channels, scramble_regions, False
     )
+
+
+def _batches(
+    source: "LazySource",
+    config: Any,
+    side: int | None,
+    failures: list[str],
+    show: Callable[[int, int], None],
+) -> "Iterator[tuple[list[Example], np.ndarray]]":
+    """Yields images as the network takes them, and adds what failed to `failures`."""
+    from vim_jax.data import DataError
+
+    show(0, len(source))
+    for start in range(0, len(source), _BATCH):
+        examples, images = [], []
+        stop = min(start + _BATCH, len(source))
+        for index in range(start, stop):
+            try:
+                example = source[index]
+                images.append(_fitting(example, config, side))
+                examples.append(example)
+            except DataError as error:
+                failures.append(str(error))
+        if images:
+            yield examples, np.stack(images)
+        show(stop, len(source))
 
 
 def _fitting(example: "Example", config: Any, side: int | None) -> np.ndarray:

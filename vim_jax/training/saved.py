@@ -29,6 +29,7 @@ def load_model(out: str | os.PathLike[str]) -> nnx.Module:
     Raises:
       ValueError: If the folder holds no finished run, or its last checkpoint is gone or
         damaged.
+      RuntimeError: If all of its checkpoints are damaged.
     """
     folder = pathlib.Path(out)
     result = records.read_result(folder)
