@@ -395,4 +395,4 @@ def test_help_shows_every_command_and_examples(call):
 def test_no_and_unknown_commands(call, arguments):
     code, _, err = call(*arguments)
     assert code == 2
-    assert "use one of mix, merge, restore, audit, vfe, train, demo" in err
+    assert "use one of mix, merge, restore, audit, vfe, train, predict, demo" in err
