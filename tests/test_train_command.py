@@ -86,6 +86,30 @@ def test_starts_from_weights_of_a_file(tmp_path, capsys, monkeypatch):
     assert model.head.kernel.shape[-1] == 2  # Classes, not the 7 of the weights.
 
 
+def test_another_set_to_test_on(tmp_path, capsys, monkeypatch):
+    for part, value in [("train", 0), ("test", 200)]:
+        for label in "ab":
+            image = np.full((4, 4, 3), value, np.uint8)
+            save(tmp_path / part / label / "1.png", image)
+    given = []
+
+    def train(config, train_set, test_sets, **_):
+        given.append((train_set, test_sets))
+        raise ValueError("enough: stop")
+
+    monkeypatch.setattr("vim_jax.training.train", train)
+    arguments = ["--data", tmp_path / "train", "--out", tmp_path / "run"]
+    assert _run(*arguments, "--test-data", tmp_path / "test") == 2
+    assert "enough: stop" in _one_line(capsys)
+    (((images, labels), test_sets),) = given
+    assert (images == 0).all()
+    assert labels.tolist() == [0, 1]
+    assert list(test_sets) == ["plain"]
+    assert (test_sets["plain"].images == 200).all()
+    assert _run(*arguments, "--test-data", tmp_path / "none") == 2
+    assert "none does not exist: check the path" in _one_line(capsys)
+
+
 def test_weights_get_as_many_classes_as_are_trained(tmp_path, monkeypatch):
     monkeypatch.setattr("vim_jax.training.initial.load_torch", lambda *_, **__: None)
     part = LabelledImages(np.zeros((4, 8, 8, 3), np.uint8), np.arange(4) % 2)

@@ -103,6 +103,62 @@ def test_train_test_of_one_size(tmp_path):
         assert (inner == inner[:, :1, :1]).all()
 
 
+def test_another_set_to_test_on(tmp_path):
+    for name in ("bee", "cat", "dog"):
+        put(tmp_path, f"train/{name}/1.png", 7)
+    for number, name in enumerate(["cat", "dog", "cat"]):
+        put(tmp_path, f"test/{name}/{number}.png", number)
+    calls = []
+    train, test, names = train_test_arrays(
+        tmp_path / "train",
+        test_spec=tmp_path / "test",
+        progress=lambda *n: calls.append(n),
+    )
+    assert names == ("bee", "cat", "dog")
+    assert train.labels.tolist() == [0, 1, 2]
+    # Cats are class 0 of the folder of two.
+    assert test.labels.tolist() == [1, 1, 2]
+    assert test.images[:, 0, 0, 0].tolist() == [0, 2, 1]
+    assert calls == [(n, 6) for n in range(1, 7)]
+    few = train_test_arrays(tmp_path / "train", test_spec=tmp_path / "test", limit=2)
+    assert [len(part.labels) for part in few[:2]] == [2, 2]
+
+
+def test_another_set_to_test_on_has_splits_or_none(tmp_path, tfds_dir):
+    cifar10 = {"data_dir": tfds_dir, "limit": 20}
+    own = train_test_arrays("cifar10", **cifar10)
+    for label, name in enumerate(own.label_names[:3]):
+        image = np.full((32, 32, 3), label, np.uint8)
+        save(tmp_path / name / "1.png", image)
+    train, test, names = train_test_arrays("cifar10", test_spec=tmp_path, **cifar10)
+    np.testing.assert_array_equal(train.images, own.train.images)
+    assert test.labels.tolist() == [0, 1, 2]
+    assert names == own.label_names
+    reverse = train_test_arrays(tmp_path, test_spec=tmp_path, **cifar10)
+    np.testing.assert_array_equal(reverse.train.images, test.images)
+    with pytest.raises(DataError, match="no training images"):
+        train_test_arrays(tmp_path, test_spec="cifar10", **cifar10)
+
+
+def test_test_images_are_as_the_training_images_are(tmp_path):
+    put(tmp_path, "train/a/1.png")
+    put(tmp_path, "wide/a/1.png", size=(5, 3))
+    put(tmp_path, "strange/b/1.png")
+    put(tmp_path, "bare/1.png")
+    for name, words in [
+        ("wide", ["(3, 5, 1)", "(3, 4, 1)", "one size"]),
+        ("strange", ["'b'", "no training images"]),
+        ("bare", ["'1.png'", "no label"]),
+        ("missing", ["does not exist"]),
+    ]:
+        with pytest.raises(DataError) as error:
+            train_test_arrays(tmp_path / "train", test_spec=tmp_path / name)
+        message = sentence(error)
+        assert str(tmp_path / name) in message
+        for word in words:
+            assert word in message
+
+
 def test_train_test_refuses(tmp_path):
     put(tmp_path, "mixed/a/1.png")
     put(tmp_path, "mixed/a/2.png", size=(5, 3))
@@ -111,7 +167,7 @@ def test_train_test_refuses(tmp_path):
     for spec, limit, words in [
         (tmp_path / "mixed", None, ["'a/2.png'", "(3, 5, 1)", "one size"]),
         (tmp_path / "bare", None, ["'1.png'", "no label"]),
-        (tmp_path / "few", None, ["1 training and 0 test"]),
+        (tmp_path / "few", None, ["1 training images", "0 test images"]),
         ("embedded:photographs", None, ["'astronaut'", "no label"]),
         ("embedded:digits", 0, ["limit is 0"]),
     ]:

@@ -29,6 +29,15 @@ def train(
             "embedded:faces."
         ),
     ],
+    test_data: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="Another such set to test on, of images as those of --data are before "
+            "they are mixed here; by default the test split of --data, or a fifth of "
+            "each class.",
+            metavar="SET",
+        ),
+    ] = None,
     out: Annotated[
         pathlib.Path | None,
         tyro.conf.arg(
@@ -234,7 +243,12 @@ def train(
         out = pathlib.Path("runs", f"{name}-{model}")
     with progress("reading") as show:
         sets = train_test_arrays(
-            data, data_dir=data_dir, limit=limit, side=side, progress=show
+            data,
+            test_spec=test_data,
+            data_dir=data_dir,
+            limit=limit,
+            side=side,
+            progress=show,
         )
     initial = _initial_model(config, sets, weights)
     train_set, test_sets = _prepared(sets, mixer, seed, fresh, mixed_already)

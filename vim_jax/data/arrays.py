@@ -10,8 +10,7 @@ from PIL import Image, ImageOps
 
 from vim_jax.data.errors import DataError
 from vim_jax.data.example import Example, LazySource
-from vim_jax.data.sources import open_source
-from vim_jax.data.tfds_source import is_prepared_folder, split_names
+from vim_jax.data.sources import open_source, splits_of
 
 _Progress = Callable[[int, int], None]
 
@@ -42,6 +41,7 @@ class TrainTest(NamedTuple):
 def train_test_arrays(
     spec: str | os.PathLike[str],
     *,
+    test_spec: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     limit: int | None = None,
     side: int | None = None,
@@ -56,6 +56,10 @@ def train_test_arrays(
     Args:
       spec: the set; see `open_source`. All images must have one mode and, without
         `side`, one size.
+      test_spec: another set to test on. Then nothing is divided: all images of `spec`,
+        or of its split "train", are training images; and all of this one, or of its
+        split "test" or "validation", are test images. Its classes are some of those of
+        `spec`, of the same names if both sets have names.
       data_dir: where the TFDS data sets lie.
       limit: the largest number of images, at least 1, of each of the two parts; the
         first ones are taken.
@@ -68,48 +72,78 @@ def train_test_arrays(
       `(train_images, train_labels), (test_images, test_labels), label_names`.
 
     Raises:
-      DataError: if the set cannot be opened, has no labels, or holds images of
-        different sizes.
+      DataError: if a set cannot be opened, has no labels, or holds images of
+        different sizes; if the test set has a class that `spec` lacks.
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}: give at least 1, or None for all images")
     if side is not None and side < 1:
         raise DataError(f"side is {side}: give at least 1, or None to leave the sizes")
-    splits: tuple[str, ...] = ()
     name = os.fspath(spec)
-    if is_prepared_folder(name) or not (
-        os.path.isdir(name) or name.startswith("embedded:")
-    ):
-        splits = split_names(name, data_dir)
-    tests = [split for split in ("test", "validation") if split in splits]
-    if "train" in splits and tests:
-        sources = [
-            open_source(name, split=split, data_dir=data_dir)
-            for split in ("train", tests[0])
-        ]
-        return _by_splits(name, sources, limit, side, progress)
-    split = "train" if "train" in splits else None
-    source = open_source(name, split=split, data_dir=data_dir)
-    return _by_count(name, source, limit, side, progress)
+    splits = splits_of(name, data_dir=data_dir)
+    train = "train" if "train" in splits else None
+    if test_spec is not None:
+        test_name = os.fspath(test_spec)
+        test = _test_split(splits_of(test_name, data_dir=data_dir))
+    else:
+        test_name, test = name, _test_split(splits) if train else None
+    source = open_source(name, split=train, data_dir=data_dir)
+    if test_spec is None and test is None:
+        return _by_count(name, source, limit, side, progress)
+    test_source = open_source(test_name, split=test, data_dir=data_dir)
+    return _of_two((name, source), (test_name, test_source), limit, side, progress)
 
 
-def _by_splits(
-    name: str,
-    sources: list[LazySource],
+def _test_split(splits: tuple[str, ...]) -> str | None:
+    return next((split for split in ("test", "validation") if split in splits), None)
+
+
+def _of_two(
+    train: tuple[str, LazySource],
+    test: tuple[str, LazySource],
     limit: int | None,
     side: int | None,
     progress: _Progress | None,
 ) -> TrainTest:
-    chosen = [_order(source, limit)[:limit] for source in sources]
-    parts = [_Part(name, len(indices), side) for indices in chosen]
+    """Returns the images of two sources, which come with their names."""
+    chosen = [(*pair, _order(pair[1], limit)[:limit]) for pair in (train, test)]
+    total = sum(len(indices) for *_, indices in chosen)
     done = 0
-    for source, part, indices in zip(sources, parts, chosen, strict=True):
+    parts = []
+    for name, source, indices in chosen:
+        part = _Part(name, len(indices), side)
         for index in indices:
             part.add(source[index])
             done += 1
             if progress is not None:
-                progress(done, sum(map(len, chosen)))
-    return _result(name, parts[0], parts[1], sources[0].label_names)
+                progress(done, total)
+        parts.append(part)
+    label_names = train[1].label_names
+    _relabel(parts[1].labels, test, label_names)
+    return _result(parts[0], parts[1], label_names)
+
+
+def _relabel(
+    labels: np.ndarray,
+    test: tuple[str, LazySource],
+    label_names: tuple[str, ...] | None,
+) -> None:
+    """Gives test labels, in place, the numbers that the training set has for them.
+
+    Classes without names keep their numbers.
+    """
+    name, source = test
+    if source.label_names is None or label_names is None:
+        return
+    own = source.label_names
+    numbers = {label: number for number, label in enumerate(label_names)}
+    for label in np.unique(labels):
+        if own[label] not in numbers:
+            raise DataError(
+                f"{name} has test images of the class {own[label]!r}, of which there "
+                "are no training images: leave it out, or give classes the same names"
+            )
+    labels[:] = [numbers[own[label]] for label in labels]
 
 
 def _by_count(
@@ -132,7 +166,7 @@ def _by_count(
             progress(number + 1, len(source))
         if train.count == test.count == capacity:
             break
-    return _result(name, train, test, source.label_names)
+    return _result(train, test, source.label_names)
 
 
 def _order(source: LazySource, limit: int | None) -> Sequence[int]:
@@ -152,17 +186,26 @@ def _order(source: LazySource, limit: int | None) -> Sequence[int]:
 
 
 def _result(
-    name: str, train: "_Part", test: "_Part", label_names: tuple[str, ...] | None
+    train: "_Part", test: "_Part", label_names: tuple[str, ...] | None
 ) -> TrainTest:
     if not train.count or not test.count:
         raise DataError(
-            f"{name} has {train.count} training and {test.count} test images: choose a "
-            f"set with at least {_TEST_SHARE} images of some class"
+            f"{train.name} has {train.count} training images, and {test.name} "
+            f"{test.count} test images: choose a set with at least {_TEST_SHARE} "
+            "images of some class, or another one to test on"
+        )
+    found = train.result(), test.result()
+    (shape, dtype), (test_shape, test_dtype) = ((x.shape, x.dtype) for x, _ in found)
+    if (shape[1:], dtype) != (test_shape[1:], test_dtype):
+        raise DataError(
+            f"test images of {test.name} have shape {test_shape[1:]} and type "
+            f"{test_dtype}, but training images of {train.name} {shape[1:]} and "
+            f"{dtype}: bring all images to one size (which `side` does) and mode"
         )
     # A data set may know the number of its classes but not their names.
     classes = 1 + int(max(train.labels.max(), test.labels.max()))
     names = label_names or tuple(str(label) for label in range(classes))
-    return TrainTest(train.result(), test.result(), names)
+    return TrainTest(*found, names)
 
 
 def middle_square(image: np.ndarray, side: int) -> np.ndarray:
@@ -179,10 +222,11 @@ class _Part:
     """Arrays of a known capacity that fill up one example at a time."""
 
     def __init__(self, name: str, capacity: int, side: int | None) -> None:
+        self.name = name
         self.count = 0
         self.labels = np.full(capacity, -1, np.int32)
         self._images: np.ndarray | None = None
-        self._name, self._side = name, side
+        self._side = side
 
     def add(self, example: Example) -> None:
         image = example.image
@@ -191,7 +235,7 @@ class _Part:
         image = image.reshape(*image.shape[:2], -1)
         if example.label is None:
             raise DataError(
-                f"image {example.id!r} of {self._name} has no label: choose a labelled "
+                f"image {example.id!r} of {self.name} has no label: choose a labelled "
                 "set, such as a folder with one sub-folder for each class"
             )
         if self._images is None:
@@ -200,7 +244,7 @@ class _Part:
         expected = self._images.shape[1:], self._images.dtype
         if (image.shape, image.dtype) != expected:
             raise DataError(
-                f"image {example.id!r} of {self._name} has shape {image.shape} and "
+                f"image {example.id!r} of {self.name} has shape {image.shape} and "
                 f"type {image.dtype}, but the first has {expected[0]} and "
                 f"{expected[1]}: bring all images to one size (which `side` does) "
                 "and mode"

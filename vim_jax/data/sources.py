@@ -1,6 +1,8 @@
 """One way into every source: from a name on a command line."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from vim_jax.data.embedded import embedded
 from vim_jax.data.errors import DataError
@@ -32,10 +34,7 @@ def open_source(
       DataError: if there is no such source, or if `split` is missing or meaningless.
     """
     name = os.fspath(spec)
-    in_splits = not name.startswith(_EMBEDDED)
-    if in_splits and os.path.isdir(name):
-        in_splits = is_prepared_folder(name)
-    if not in_splits:
+    if not _in_splits(name):
         if split is not None:
             raise DataError(
                 f"split is {split!r}, but {name} has no splits: leave split out"
@@ -43,12 +42,51 @@ def open_source(
         if name.startswith(_EMBEDDED):
             return embedded(name.removeprefix(_EMBEDDED))
         return folder(name, max_pixels=max_pixels)
+    with _no_folder_either(name, data_dir):
+        return _data_set(name, split, data_dir, max_pixels)
+
+
+def splits_of(
+    spec: str | os.PathLike[str], *, data_dir: str | os.PathLike[str] | None = None
+) -> tuple[str, ...]:
+    """Return the names of the splits of what `open_source` would open.
+
+    None, if it is no TFDS data set.
+
+    Args:
+      spec: see `open_source`.
+      data_dir: where the TFDS data sets lie.
+
+    Raises:
+      DataError: if there is no such source.
+    """
+    name = os.fspath(spec)
+    if not _in_splits(name):
+        return ()
+    with _no_folder_either(name, data_dir):
+        return split_names(name, data_dir)
+
+
+def _in_splits(name: str) -> bool:
+    """Whether it can only be a TFDS data set."""
+    if name.startswith(_EMBEDDED):
+        return False
+    if os.path.isdir(name):
+        return is_prepared_folder(name)
     if os.path.isfile(name):
         raise DataError(f"{name} is a file: give the folder that it lies in")
-    if _looks_like_a_path(name) and not os.path.isdir(name):
+    if _looks_like_a_path(name):
         raise DataError(f"folder {name} does not exist: check the path")
+    return True
+
+
+@contextlib.contextmanager
+def _no_folder_either(
+    name: str, data_dir: str | os.PathLike[str] | None
+) -> Iterator[None]:
+    """Errors say that there is no folder of this name, where one may be meant."""
     try:
-        return _data_set(name, split, data_dir, max_pixels)
+        yield
     except DataError as error:
         if data_dir is None and not os.path.isdir(name):
             raise DataError(f"there is no folder {name}, and {error}") from error
