@@ -14,8 +14,6 @@ from plan_cases import adaptive_sizes
 
 import vim_jax
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 MODES = ["joint", "independent", "mixed"]
 ADAPTIVE = adaptive_sizes((13, 18), seed=3)
 ADAPTIVE_SIXES = adaptive_sizes((13, 18), steps=(6, 3, 1), seed=1)

@@ -14,8 +14,6 @@ from vim_jax.data.plans import plan_image
 from vim_jax.data.publish import publish
 from vim_jax.planning import goal_words, plan_for
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 SIDE = 72
 # JAX compiles a program for each.
 SHAPES = [

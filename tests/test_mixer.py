@@ -12,8 +12,6 @@ import skimage.data
 
 import vim_jax
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 SECRET = bytes(range(100, 132))
 MODES = ["joint", "independent", "mixed"]
 

@@ -25,8 +25,6 @@ from shuffle_cases import (
 import vim_jax
 from vim_jax.keystream import key_material, keystream
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 # --- The specification ----------------------------------------------------------------
 SIZES = [1, 2, 3, 5, 7, 8, 12, 13, ADAPTIVE, ADAPTIVE_SIXES]
 

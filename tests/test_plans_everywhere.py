@@ -14,8 +14,6 @@ from shuffle_cases import COLLECTIVES
 
 import vim_jax
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 
 def plan_third(image) -> Any:
     return plan_regions(image, level=0.3)

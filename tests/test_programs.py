@@ -17,8 +17,6 @@ from shuffle_cases import COLLECTIVES, MODES, as_plan, numbered
 import vim_jax
 from vim_jax.regions import Bounds
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 SHAPE = (12, 16, 3)
 SECRET = vim_jax.SecretKey(bytes(range(100, 132)))
 ADAPTIVE = adaptive_sizes(SHAPE, seed=3)

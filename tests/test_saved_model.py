@@ -55,8 +55,11 @@ def test_averages_and_every_kind_of_setting_come_back(sets, tmp_path):
     assert not any((x == 0).all() for x in jax.tree.leaves(averaged))
     del result["image_shape"]
     (tmp_path / "result.json").write_text(json.dumps(result))
-    with pytest.raises(ValueError, match="earlier version"):
+    with pytest.raises(ValueError, match=r"delete result\.json there, and train again"):
         training.load_model(tmp_path)
+    (tmp_path / "result.json").unlink()
+    training_runs.run(config, *sets, out=tmp_path)
+    assert_equal_models(training.load_model(tmp_path), history.model)
 
 
 def test_folders_without_a_model_are_refused(uninterrupted, tmp_path):
@@ -130,8 +133,9 @@ def test_predict_averages_over_shuffles(photos, capsys):
 
     source = open_source(photos / "set")
     images = np.stack([source[i].image for i in range(len(source))])
+    key = jax.random.fold_in(jax.random.key(0), 0)
     logits = training.predict(
-        model, images, remixed=VisualMixer(region_size=4), times=3
+        model, images, remixed=VisualMixer(region_size=4), times=3, key=key
     )
     expected = jax.nn.softmax(logits).max(-1)
     found = [float(row["probability"]) for row in averaged]
@@ -156,6 +160,71 @@ def test_images_of_other_shapes_are_named_and_the_others_classified(
     assert _code([*command, "--side", 8]) == 0
     classes = [row["class"] for row in _rows(capsys.readouterr().out)]
     assert classes == ["dark", "bright"]
+
+
+@pytest.mark.slow
+def test_classes_are_those_of_the_run_and_batches_keep_their_order(
+    photos, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("vim_jax.cli.predict._BATCH", 4)
+    for i in range(3):
+        # Folders that come before and between those of the run.
+        for source, folder in [("dark", "ant"), ("bright", "bright"), ("dark", "cat")]:
+            (tmp_path / folder).mkdir(exist_ok=True)
+            shutil.copy(photos / f"set/{source}/{i}.png", tmp_path / folder)
+    (tmp_path / "bright/1.png").write_bytes(b"no picture")
+    assert _code(["predict", "--run", photos / "run", "--data", tmp_path]) == 1
+    out, err = capsys.readouterr()
+    shown = {"ant": "dark", "bright": "bright", "cat": "dark"}
+    found = [(row["image"], row["class"], row["label"]) for row in _rows(out)]
+    assert found == [
+        (f"{folder}/{i}.png", name, folder)
+        for folder, name in shown.items()
+        for i in range(3)
+        if (folder, i) != ("bright", 1)
+    ]
+    assert "100.0% of 2 labelled images are right." in err
+    assert "6 images have labels that the run does not name." in err
+    assert "bright/1.png" in err
+
+
+@pytest.mark.slow
+def test_a_run_that_names_no_classes_is_not_scored(photos, tmp_path, capsys):
+    shutil.copytree(photos / "run", tmp_path / "run")
+    path = tmp_path / "run/result.json"
+    result = json.loads(path.read_text())
+    assert result["label_names"] == ["bright", "dark"]
+    path.write_text(json.dumps({**result, "label_names": None}))
+    command = ["predict", "--run", tmp_path / "run", "--data", photos / "set"]
+    assert _code(command) == 0
+    out, err = capsys.readouterr()
+    assert {row["class"] for row in _rows(out)} == {"0", "1"}
+    assert "right" not in err
+
+
+@pytest.mark.slow
+def test_options_that_suit_neither_images_nor_network_are_refused(
+    photos, tmp_path, capsys
+):
+    command = ["predict", "--run", photos / "run", "--data"]
+    for side in (0, 9):
+        assert _code([*command, photos / "set", "--side", side]) == 2
+        assert "give --side 8" in " ".join(capsys.readouterr().err.split())
+    mix = ["mix", photos / "set", tmp_path / "mixed", "--region-size", 4]
+    assert _code([*mix, "--discard-key"]) == 0
+    capsys.readouterr()
+    mixed = [*command, tmp_path / "mixed"]
+    remixes = ["--remixes", 2, "--region-size"]
+    for options, words in [
+        (["--side", 8], "--side 8 would blend the regions"),
+        ([*remixes, 2], "region_size 4 and not 2"),
+        ([*remixes, 4, "--channels", "joint"], "channels independent and not joint"),
+    ]:
+        assert _code([*mixed, *options]) == 2
+        out, err = capsys.readouterr()
+        assert words in " ".join(err.split())
+        assert not out
+    assert _code([*mixed, *remixes, 4]) == 0
 
 
 def test_contradicting_options_are_refused(tmp_path, capsys):

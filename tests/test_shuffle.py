@@ -22,8 +22,6 @@ from shuffle_cases import (
 
 import vim_jax
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 # --- The inverse ----------------------------------------------------------------------
 DTYPES = ["uint8", "uint16", "int16", "float16", "bfloat16", "int32", "float32", "bool"]
 

@@ -23,8 +23,6 @@ from shuffle_cases import (
 
 import vim_jax
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 
 # --- The same bytes everywhere --------------------------------------------------------
 def mix(key, image) -> jax.Array:

@@ -10,8 +10,6 @@ from shuffle_cases import MODES, numbered
 import vim_jax
 from vim_jax.regions import Bounds
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 CASES = [
     *[((32, 32, 3), (16, 8, 4, 2, 1), np.uint8, channels) for channels in MODES],
     # Rows that do not divide into twice the largest distance.

@@ -15,8 +15,6 @@ from vim_jax.keystream import key_material
 from vim_jax.regions import Bounds, RegionPlan, as_plan, bounds_of
 from vim_jax.shuffling import exchange_planes
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 
 def adaptive(shape, steps):
     size = jnp.asarray(adaptive_sizes(shape, steps, 3))

@@ -10,7 +10,8 @@ from folders import save
 
 from vim_jax import VisualMixer, training
 from vim_jax.cli import main
-from vim_jax.cli.train import _initial_model, _prepared
+from vim_jax.cli.train import _initial_model
+from vim_jax.cli.training_sets import mixed_sets, prepared
 from vim_jax.data.arrays import LabelledImages, TrainTest
 from vim_jax.models import create_model
 from vim_jax.training import TrainConfig
@@ -31,7 +32,7 @@ DIGITS = ["--data", "embedded:digits", "--limit", 400, "--batch-size", 40, *TINY
 
 
 def test_a_model_that_does_not_fit_is_refused_before_mixing(capsys, monkeypatch):
-    monkeypatch.setattr("vim_jax.cli.train._prepared", lambda *_: 1 / 0)
+    monkeypatch.setattr("vim_jax.cli.training_sets.prepared", lambda *_, **__: 1 / 0)
     arguments = [*DIGITS, "--region-size", 2]
     assert _run(*arguments, "--model-option", "colour=1") == 2
     assert "has no option 'colour': its options are" in _one_line(capsys)
@@ -64,6 +65,7 @@ def test_starts_from_weights_of_a_file(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("vim_jax.training.train", train)
     arguments = ["--data", tmp_path / "photos", "--side", 8, "--model", "resnet8"]
     arguments += ["--model-option", "widths=[4,8]", "--out", tmp_path / "run"]
+    arguments += ["--batch-size", 4]
     numpy.save_file(state, tmp_path / "weights")
     short = {name: x for name, x in state.items() if name != "conv1.weight"}
     numpy.save_file(short, tmp_path / "short")
@@ -99,6 +101,7 @@ def test_another_set_to_test_on(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr("vim_jax.training.train", train)
     arguments = ["--data", tmp_path / "train", "--out", tmp_path / "run"]
+    arguments += ["--batch-size", 2]
     assert _run(*arguments, "--test-data", tmp_path / "test") == 2
     assert "enough: stop" in _one_line(capsys)
     (((images, labels), test_sets),) = given
@@ -110,11 +113,43 @@ def test_another_set_to_test_on(tmp_path, capsys, monkeypatch):
     assert "none does not exist: check the path" in _one_line(capsys)
 
 
+def test_folders_that_were_mixed_are_known_as_such(tmp_path, capsys):
+    _photographs(tmp_path / "plain")
+    mix = ["mix", tmp_path / "plain", tmp_path / "mixed", "--region-size", 4]
+    level = ["mix", tmp_path / "plain", tmp_path / "level", "--level", 0.5, "--clip"]
+    for command in (mix, level):
+        with pytest.raises(SystemExit) as exit_info:
+            main(list(map(str, [*command, "--discard-key"])))
+        assert exit_info.value.code == 0
+    for folder, more, words in [
+        ("mixed", ["--side", 8], "--side 8 would blend"),
+        ("mixed", ["--region-size", 2], "region_size 4 and not 2"),
+        ("mixed", ["--region-size", 4, "--channels", "joint"], "and not joint"),
+        ("mixed", ["--region-size", 4, "--fresh"], "--fresh mixes plain images anew"),
+        ("mixed", ["--level", 0.5], "plan regions from the originals"),
+        ("level", ["--region-size", 4], "regions of many sizes"),
+        ("plain", ["--test-data", tmp_path / "mixed", "--level", 0.5], "plan regions"),
+        ("plain", ["--test-data", tmp_path / "mixed", "--side", 8], "would blend"),
+    ]:
+        assert _run("--data", tmp_path / folder, *more) == 2
+        assert words in _one_line(capsys)
+    plain, mixed = str(tmp_path / "plain"), str(tmp_path / "mixed")
+    for train, test, said_to_be, expected in [
+        (plain, None, False, (False, False)),
+        (mixed, None, False, (True, True)),
+        (mixed, plain, False, (True, False)),
+        (plain, mixed, False, (False, True)),
+        (plain, plain, True, (True, True)),
+        (mixed, plain, True, (True, False)),
+    ]:
+        assert mixed_sets(train, test, said_to_be, None, None) == expected
+
+
 def test_weights_get_as_many_classes_as_are_trained(tmp_path, monkeypatch):
     monkeypatch.setattr("vim_jax.training.initial.load_torch", lambda *_, **__: None)
     part = LabelledImages(np.zeros((4, 8, 8, 3), np.uint8), np.arange(4) % 2)
     sets = TrainTest(part, part, ("a", "b", "of which no image was read"))
-    config = TrainConfig(model="resnet8", model_options={"widths": (4,)})
+    config = TrainConfig(model="resnet8", model_options={"widths": (4,)}, batch_size=4)
     model: Any = _initial_model(config, sets, tmp_path / "weights")
     assert model.head.kernel.shape[-1] == 2
 
@@ -159,7 +194,7 @@ def test_trains_on_mixed_digits_and_tests_on_three_kinds(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "how", ["once", "fresh", "mixed_already", "mixed_unknown", "plain"]
+    "how", ["once", "fresh", "mixed_already", "test_plain", "mixed_unknown", "plain"]
 )
 def test_what_is_trained_and_tested_on(how):
     rng = np.random.default_rng(0)
@@ -172,13 +207,20 @@ def test_what_is_trained_and_tested_on(how):
     if how in ("plain", "mixed_unknown"):
         mixer = None
     already = how in ("mixed_already", "mixed_unknown")
-    (images, _), test_sets = _prepared(sets, mixer, 0, how == "fresh", already)
+    (images, _), test_sets = prepared(
+        sets,
+        mixer,
+        0,
+        train_mixed=already or how in ("fresh", "test_plain"),
+        test_mixed=already,
+    )
     assert (images == train).all() == (how != "once")
     assert (np.sort(images, axis=None) == np.sort(train, axis=None)).all()
     expected = {
         "once": ["plain", "mixed", "thumbnail"],
         "fresh": ["plain", "mixed", "thumbnail"],
         "mixed_already": ["mixed", "thumbnail"],
+        "test_plain": ["plain", "mixed", "thumbnail"],
         "mixed_unknown": ["mixed"],
         "plain": ["plain"],
     }
@@ -248,6 +290,14 @@ def test_another_run_in_the_folder_is_refused(tmp_path, capsys):
             "region-size",
         ),
         (["--out", "run"], "data"),
+        ([*DIGITS, "--channels", "joint"], "but not how much: give --level"),
+        ([*DIGITS, "--max-region", "4"], "but not how much: give --level"),
+        ([*DIGITS, "--batch-size", "401"], "has only 400 images"),
+        ([*DIGITS, "--flip", "--region-size", "3"], "do not divide a width of 8"),
+        (
+            [*DIGITS, "--mixed-already", "--side", "4"],
+            "--side 4 would blend the regions of embedded:digits",
+        ),
         ([*DIGITS, "--fresh"], "--fresh needs to know how to mix"),
         ([*DIGITS, "--remix", "--level", "0.5"], "--remix needs to know the regions"),
         ([*DIGITS, "--mixed-already", "--level", "0.5"], "give neither, or a"),

@@ -164,9 +164,12 @@ def test_train_test_refuses(tmp_path):
     put(tmp_path, "mixed/a/2.png", size=(5, 3))
     put(tmp_path, "bare/1.png")
     put(tmp_path, "few/a/1.png")
+    for name in ("train/cat", "train/dog", "val/cat", "val/dog"):
+        put(tmp_path, f"parts/{name}/1.png")
     for spec, limit, words in [
         (tmp_path / "mixed", None, ["'a/2.png'", "(3, 5, 1)", "one size"]),
         (tmp_path / "bare", None, ["'1.png'", "no label"]),
+        (tmp_path / "parts", None, ["train, val", "parts/val as the set to test on"]),
         (tmp_path / "few", None, ["1 training images", "0 test images"]),
         ("embedded:photographs", None, ["'astronaut'", "no label"]),
         ("embedded:digits", 0, ["limit is 0"]),

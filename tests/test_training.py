@@ -69,17 +69,28 @@ def test_starts_from_a_given_model_and_leaves_it_alone(uninterrupted, sets):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_classes": 7}, "model has 7 classes but the images 10: create it with"),
-        ({"channels": 3}, r"model does not take images of \(8, 8, 1\): create it"),
-        ({"image_size": 16}, r"model does not take images of \(8, 8, 1\): create it"),
+        ({"num_classes": 7}, "model has num_classes 7 and not 10, which"),
+        ({"channels": 3}, "model has channels 3 and not 1, which"),
+        (
+            {"image_size": 16},
+            r"model has image_size \(16, 16\) and not \(8, 8\), which",
+        ),
+        # What shapes do not show.
+        ({"patch_encoder": "sorted"}, "model has patch_encoder 'sorted' and not 'lin"),
     ],
 )
 def test_a_model_that_does_not_fit_is_refused(changes, message, sets, unchecked):
-    shape = {"num_classes": 10, "image_size": 8, "channels": 1, **changes}
-    model = create_model(
-        CONFIG.model, rngs=nnx.Rngs(0), **shape, **CONFIG.model_options
-    )
+    shape = {"num_classes": 10, "image_size": 8, "channels": 1}
+    options = {**shape, **CONFIG.model_options, **changes}
+    model = create_model(CONFIG.model, rngs=nnx.Rngs(0), **options)
     with pytest.raises(ValueError, match=message):
+        run(CONFIG, *sets, model=model)
+
+
+def test_a_model_of_another_kind_is_refused(sets):
+    shape = {"num_classes": 10, "image_size": 8, "channels": 1}
+    model = create_model("resnet8", rngs=nnx.Rngs(0), **shape)
+    with pytest.raises(ValueError, match="model is a ResNet, not the vit_tiny_patch4"):
         run(CONFIG, *sets, model=model)
 
 
@@ -104,6 +115,14 @@ def test_folder_of_another_run_is_refused(uninterrupted, sets, tmp_path):
     mixed = (images[:, ::-1].copy(), labels)
     with pytest.raises(ValueError, match="holds another run, with train_set"):
         run(CONFIG, mixed, tests, out=out)
+
+
+@pytest.mark.parametrize("text", ["[1]", "no JSON", '{"model": "bert"}'])
+def test_folder_of_another_kind_is_refused(text, sets, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json is not that of a training run"):
+        run(CONFIG, *sets, out=tmp_path)
+    assert (tmp_path / "config.json").read_text() == text
 
 
 def test_checkpoint_every(sets, tmp_path):

@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,6 +57,18 @@ from vim_jax.training import TrainConfig
 def test_config_messages_name_argument_value_and_remedy(fields, message, unchecked):
     with pytest.raises(ValueError, match=re.escape(message)):
         TrainConfig(**fields)
+
+
+def test_numbers_become_pythons(unchecked):
+    given: dict[str, Any] = {
+        "epochs": np.int64(3),
+        "seed": np.uint32(5),
+        "learning_rate": np.float32(0.5),
+        "weight_decay": 1,
+    }
+    config = TrainConfig(**given)
+    numbers = config.epochs, config.seed, config.learning_rate, config.weight_decay
+    assert json.dumps(numbers) == "[3, 5, 0.5, 1.0]"
 
 
 def test_every_field_is_frozen_and_explained():

@@ -25,6 +25,8 @@ from permutation_statistics import (
 
 import vim_jax
 
+pytestmark = pytest.mark.usefixtures("compiled_well")
+
 SHAPES = [
     (2, 2),
     (3, 3),

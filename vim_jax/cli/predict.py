@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from vim_jax._types import Channels
-from vim_jax.cli import options
+from vim_jax.cli import options, published
 from vim_jax.cli.console import complain, err, progress
 from vim_jax.mixer import VisualMixer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vim_jax.data.example import Example, LazySource
 
 _BATCH = 256
+_MOST_COMPLAINTS = 5
 
 
 def predict(
@@ -69,19 +70,22 @@ def predict(
       vim-jax predict --run runs/cifar --data cifar10 --split test --remixes 8 \
 --region-size 4
     """
+    import jax
+
     from vim_jax import training
     from vim_jax.data import open_source
     from vim_jax.training import records
 
     mixer = _mixer(remixes, region_size, channels, scramble_regions)
     model: Any = training.load_model(run)
-    names = list(records.read_result(run).get("label_names", ()))
-    # A model has two classes at least, and a set may not know the names of its own.
-    names += [str(i) for i in range(len(names), model.config.num_classes)]
+    known = records.read_result(run).get("label_names") or []
+    # A model has two classes at least, and a run may not know the names of its own.
+    names = [*known, *map(str, range(len(known), model.config.num_classes))]
+    _check_images(data, side, model.config, mixer)
     source = open_source(data, split=split, data_dir=data_dir)
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(["image", "class", "probability", "label"])
-    right = labelled = 0
+    right = labelled = unknown = start = 0
     failures: list[str] = []
     with progress("classifying") as show:
         for examples, images in _batches(source, model.config, side, failures, show):
@@ -90,6 +94,7 @@ def predict(
                 images,
                 remixed=mixer,
                 times=max(remixes, 1),
+                key=jax.random.fold_in(jax.random.key(0), start),
                 batch_size=min(_BATCH, len(source)),
             )
             for example, row in zip(examples, logits, strict=True):
@@ -97,12 +102,18 @@ def predict(
                 best = int(row.argmax())
                 chance = 1 / np.exp(row - row[best]).sum()
                 lines.writerow([example.id, names[best], f"{chance:.4f}", label])
-                labelled += label is not None
-                right += label == names[best]
+                labelled += label in known
+                unknown += label is not None and label not in known
+                right += label in known and label == names[best]
+            start += len(examples)
     if labelled:
         err.print(f"{right / labelled:.1%} of {labelled:,} labelled images are right.")
-    for sentence in failures:
+    if unknown:
+        err.print(f"{unknown:,} images have labels that the run does not name.")
+    for sentence in failures[:_MOST_COMPLAINTS]:
         complain(sentence)
+    if len(failures) > _MOST_COMPLAINTS:
+        complain(f"so it is with {len(failures) - _MOST_COMPLAINTS:,} more images")
     return 1 if failures else 0
 
 
@@ -131,6 +142,27 @@ def _mixer(
     return options.mixer_from(
         None, None, region_size, None, channels, scramble_regions, False
     )
+
+
+def _check_images(
+    data: str, side: int | None, config: Any, mixer: VisualMixer | None
+) -> None:
+    """Raises ValueError on options that suit neither the images nor the network."""
+    if side is not None and (side, side) != config.image_size:
+        height, width = config.image_size
+        remedy = f"give --side {width}" if height == width else "leave it out"
+        raise ValueError(
+            f"--side {side}: the network takes images of {width} x {height} pixels, so "
+            f"{remedy}"
+        )
+    settings = published.settings_of(data)
+    if settings is None:
+        return
+    published.check_side(data, side)
+    if mixer is not None and mixer.region_size is not None:
+        published.check_regions(
+            data, settings, mixer.region_size, mixer.channels, mixer.scramble_regions
+        )
 
 
 def _batches(
@@ -174,7 +206,11 @@ def _fitting(example: "Example", config: Any, side: int | None) -> np.ndarray:
     if image.shape == expected and image.dtype == np.uint8:
         return image
     height, width = config.image_size
-    remedy = f", or give --side {width}" if height == width and side is None else ""
+    remedy = ""
+    if image.shape[2:] != expected[2:] or image.dtype != np.uint8:
+        remedy = ", of as many colours and bits"
+    elif height == width and side is None:
+        remedy = f", or give --side {width}"
     raise DataError(
         f"image {example.id!r} has shape {image.shape} and type {image.dtype}, but the "
         f"network takes {expected} and uint8: give images as it was trained on{remedy}"

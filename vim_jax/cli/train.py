@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from rich.table import Table
 
-from vim_jax.cli import options
+from vim_jax.cli import options, training_sets
 from vim_jax.cli.console import complain, progress, say
 from vim_jax.cli.console import out as console
 from vim_jax.mixer import VisualMixer
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from vim_jax.data.arrays import TrainTest
     from vim_jax.training import TrainConfig
-    from vim_jax.training.image_sets import ImageSet
 
 
 def train(
@@ -32,9 +31,8 @@ def train(
     test_data: Annotated[
         str | None,
         tyro.conf.arg(
-            help="Another such set to test on, of images as those of --data are before "
-            "they are mixed here; by default the test split of --data, or a fifth of "
-            "each class.",
+            help="Another such set to test on; by default the test split of --data, or "
+            "a fifth of each class.",
             metavar="SET",
         ),
     ] = None,
@@ -94,7 +92,7 @@ def train(
         bool,
         tyro.conf.arg(
             help="The images of --data are mixed already: in regions of --region-size, "
-            "if it is given."
+            "if it is given. Folders that `vim-jax mix` wrote say so themselves."
         ),
     ] = False,
     remix: Annotated[
@@ -185,9 +183,9 @@ def train(
     With --level, --target-vfe or --region-size, the training images are mixed, each
     once, as if they had been published, or anew in each step (--fresh); the network is
     then tested on plain test images, on mixed ones and on their thumbnails. Without, it
-    trains on the images as they are: plain, or mixed by `vim-jax mix`; of those, say
-    --mixed-already and --region-size to have them shuffled again (--remix). An image
-    whose target is out of reach comes as near as it can.
+    trains on the images as they are: plain, or mixed by `vim-jax mix`; give the
+    --region-size of those to have them shuffled again (--remix). An image whose target
+    is out of reach comes as near as it can.
 
     Run again with the same arguments, an interrupted training goes on. After SIGTERM it
     saves and ends with exit code 143. Several processes train together if
@@ -205,12 +203,19 @@ def train(
 
     parallel.initialize()
     targets = (level, target_vfe, region_size)
+    how = (max_region, channels, scramble_regions)
     mixer = None
     if any(target is not None for target in targets):
-        mixer = options.mixer_from(
-            *targets, max_region, channels, scramble_regions, region_size is None
+        mixer = options.mixer_from(*targets, *how, region_size is None)
+    elif how != (None, "independent", False):
+        raise ValueError(
+            "--max-region, --channels and --scramble-regions say how to mix, but not "
+            "how much: give --level, --target-vfe or --region-size, too"
         )
-    _check(fresh, mixed_already, remix, eval_remixes, mixer)
+    train_mixed, test_mixed = training_sets.mixed_sets(
+        data, test_data, mixed_already, side, mixer
+    )
+    _check(fresh, train_mixed, test_mixed, remix, eval_remixes, mixer)
     if crop_multiple is None:
         grid = mixer.region_size if mixer and not fresh else 1
         crop_multiple = grid if isinstance(grid, int) else 1
@@ -239,8 +244,9 @@ def train(
         checkpoint_every_steps=checkpoint_every_steps,
     )
     if out is None:
-        name = pathlib.Path(data).name.replace(":", "-")
+        name = pathlib.Path(data).resolve().name.replace(":", "-")
         out = pathlib.Path("runs", f"{name}-{model}")
+    records.check_settings(out, config)
     with progress("reading") as show:
         sets = train_test_arrays(
             data,
@@ -251,7 +257,13 @@ def train(
             progress=show,
         )
     initial = _initial_model(config, sets, weights)
-    train_set, test_sets = _prepared(sets, mixer, seed, fresh, mixed_already)
+    if flip and mixer is not None and not fresh:
+        training_sets.check_flips(mixer, sets.train.images.shape[2])
+    if parallel.is_main():
+        say(training_sets.summary(sets))
+    train_set, test_sets = training_sets.prepared(
+        sets, mixer, seed, train_mixed=fresh or train_mixed, test_mixed=test_mixed
+    )
     try:
         history = training.train(
             config,
@@ -260,6 +272,7 @@ def train(
             out=out,
             write_tensorboard=tensorboard,
             model=initial,
+            label_names=sets.label_names,
         )
     except SystemExit:
         complain("stopped: run the same command again to go on")
@@ -270,11 +283,10 @@ def train(
             history.model, *test_sets["mixed"], remixed=mixer, times=eval_remixes
         )
         accuracies[f"mixed, mean of {eval_remixes} shuffles"] = accuracy
+        if parallel.is_main():
+            found = {"eval_remixes": eval_remixes, "remixed_accuracy": accuracy}
+            records.add_to_result(out, found)
     if parallel.is_main():
-        found: dict[str, Any] = {"label_names": sets.label_names}
-        if eval_remixes:
-            found |= {"eval_remixes": eval_remixes, "remixed_accuracy": accuracy}
-        records.add_to_result(out, found)
         _report(accuracies, out)
     return 0
 
@@ -289,28 +301,30 @@ def _report(accuracies: dict[str, float], out: pathlib.Path) -> None:
 
 def _check(
     fresh: bool,
-    mixed_already: bool,
+    train_mixed: bool,
+    test_mixed: bool,
     remix: bool,
     eval_remixes: int,
     mixer: VisualMixer | None,
 ) -> None:
-    """Raises ValueError on options that contradict each other."""
+    """Raises ValueError on options that contradict each other or the images."""
     if eval_remixes < 0:
         raise ValueError(f"--eval-remixes {eval_remixes} makes no sense: use 0 or more")
-    if fresh and (remix or mixed_already):
+    if fresh and (remix or train_mixed):
         raise ValueError(
-            "--fresh mixes plain images anew, --remix and --mixed-already are for "
-            "images that are mixed once: leave one out"
+            "--fresh mixes plain images anew, --remix is for images that are mixed "
+            "once, by this command or already: leave one out"
         )
     if fresh and mixer is None:
         raise ValueError("--fresh needs to know how to mix: give --region-size")
     for name, given in {"--remix": remix, "--eval-remixes": eval_remixes}.items():
         if given and (mixer is None or mixer.region_size is None):
             raise ValueError(f"{name} needs to know the regions: give --region-size")
-    if mixed_already and mixer is not None and mixer.region_size is None:
+    planned = mixer is not None and mixer.region_size is None
+    if planned and (train_mixed or test_mixed):
         raise ValueError(
-            "--mixed-already with a level or a target: the regions were planned from "
-            "the originals, so give neither, or a --region-size"
+            "--level and --target-vfe plan regions from the originals, and these "
+            "images are mixed already: give neither, or a --region-size"
         )
 
 
@@ -320,12 +334,14 @@ def _initial_model(
     """Returns the model to start from, or None to start from fresh parameters.
 
     Raises:
-      ValueError: if the model or the weights do not fit, before hours of mixing.
+      ValueError: if the model, the weights or the batch size do not fit, before hours
+        of mixing.
     """
     from vim_jax.models import model_config
-    from vim_jax.training.image_sets import resolve_num_classes
+    from vim_jax.training.image_sets import resolve_num_classes, steps_in_epoch
     from vim_jax.training.initial import initial_model
 
+    steps_in_epoch(sets.train, config.batch_size)
     _, height, width, channels = sets.train.images.shape
     classes = resolve_num_classes(config.num_classes, sets.train, {"test": sets.test})
     if weights is not None:
@@ -349,37 +365,3 @@ def _model_option(text: str) -> tuple[str, Any]:
     except json.JSONDecodeError:
         parsed = value
     return name, tuple(parsed) if isinstance(parsed, list) else parsed
-
-
-def _prepared(
-    sets: "TrainTest",
-    mixer: VisualMixer | None,
-    seed: int,
-    fresh: bool,
-    mixed_already: bool,
-) -> "tuple[ImageSet, dict[str, ImageSet]]":
-    """Returns the training set and the test sets, mixed as they are to be."""
-    import jax
-
-    from vim_jax.data.batches import mix_array
-    from vim_jax.training.image_sets import thumbnails
-
-    if mixer is None:
-        return sets.train, {"mixed" if mixed_already else "plain": sets.test}
-    key = jax.random.key(seed)
-
-    def mix(number, images):
-        with progress("mixing") as show:
-            return mix_array(
-                mixer, jax.random.fold_in(key, number), images, progress=show
-            )
-
-    train_set, (images, labels) = sets.train, sets.test
-    if not (fresh or mixed_already):
-        train_set = mix(0, train_set.images), train_set.labels
-    mixed = images if mixed_already else mix(1, images)
-    means = thumbnails(mixer, images, mixed)
-    test_sets = {"mixed": (mixed, labels), "thumbnail": (means, labels)}
-    if not mixed_already:
-        test_sets = {"plain": sets.test, **test_sets}
-    return train_set, test_sets

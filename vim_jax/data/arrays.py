@@ -17,6 +17,8 @@ _Progress = Callable[[int, int], None]
 # One image in so many is a test image where a set has no split of its own.
 _TEST_SHARE = 5
 
+_NAMES_OF_TESTS = ("test", "val", "valid", "validation")
+
 
 class LabelledImages(NamedTuple):
     """Images of one size and their labels.
@@ -89,9 +91,22 @@ def train_test_arrays(
         test_name, test = name, _test_split(splits) if train else None
     source = open_source(name, split=train, data_dir=data_dir)
     if test_spec is None and test is None:
+        _check_no_splits(name, source.label_names)
         return _by_count(name, source, limit, side, progress)
     test_source = open_source(test_name, split=test, data_dir=data_dir)
     return _of_two((name, source), (test_name, test_source), limit, side, progress)
+
+
+def _check_no_splits(name: str, label_names: tuple[str, ...] | None) -> None:
+    """Raises DataError where folders of a set are its parts, and not its classes."""
+    labels = label_names or ()
+    tests = [label for label in labels if label in _NAMES_OF_TESTS]
+    if "train" in labels and tests and len(labels) == len(tests) + 1:
+        raise DataError(
+            f"{name} has the folders {', '.join(labels)}, which look like "
+            f"parts of a set and not like classes: give {os.path.join(name, 'train')}, "
+            f"and {os.path.join(name, tests[0])} as the set to test on (--test-data)"
+        )
 
 
 def _test_split(splits: tuple[str, ...]) -> str | None:

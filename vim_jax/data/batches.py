@@ -36,6 +36,8 @@ def mix_array(
       TargetError: as `VisualMixer`.
     """
     mixed = np.empty_like(images)
+    if progress:
+        progress(0, len(images))
     for start in range(0, len(images), _BATCH):
         batch = images[start : start + _BATCH]
         batch_key = jax.random.fold_in(key, start // _BATCH)

@@ -116,6 +116,7 @@ class TrainConfig:
                 '"adamw", which is Adam with weight decay.'
             )
         self._check_types()
+        self._set_python_numbers()
         check_options(self.model, self.model_options)
         for name, least in _LEAST.items():
             value = getattr(self, name)
@@ -164,3 +165,11 @@ class TrainConfig:
                 is_bool = isinstance(value, bool)
                 if not isinstance(value, kind) or is_bool != (kind is bool):
                     raise ValueError(f"{name} is {value!r}: use {remedy}.")
+
+    def _set_python_numbers(self):
+        """Replaces numbers of NumPy's, which JSON and Flax do not take."""
+        for names, kind in (([*_LEAST, "seed"], int), (_NUMBERS, float)):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None:
+                    object.__setattr__(self, name, kind(value))

@@ -46,7 +46,8 @@ def predict(
       float32 logits, in the order of the images.
 
     Raises:
-      ValueError: If times is below 1, or above without anything to shuffle by.
+      ValueError: If times is below 1, or above without anything to shuffle by; if the
+        images are not uint8 `n h w c`, or none.
     """
     batches = _logits(model, images, remixed, times, key, batch_size, layout)
     return np.concatenate(jax.device_get(list(batches)))[: len(images)]
@@ -109,6 +110,11 @@ def _logits(
         raise ValueError(
             f"times is {times} without remixed: give the settings that the images were "
             "mixed with, or use times=1."
+        )
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) == 0:
+        raise ValueError(
+            f"images are {images.dtype} {images.shape}: pass uint8 [n, height, width, "
+            "channels], at least one; a single image as image[None]."
         )
     if layout is None:
         layout = make_layout(batch_size, jax.local_devices()[:1])

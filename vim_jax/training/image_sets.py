@@ -50,6 +50,21 @@ def check_image_sets(train_set: ImageSet, test_sets: dict[str, ImageSet]) -> Non
         )
 
 
+def steps_in_epoch(train_set: ImageSet, batch_size: int) -> int:
+    """Return the number of whole batches in a training set.
+
+    Raises:
+      ValueError: If there is none.
+    """
+    steps = len(train_set[0]) // batch_size
+    if steps == 0:
+        raise ValueError(
+            f"batch_size is {batch_size} but the training set has only "
+            f"{len(train_set[0])} images: use a smaller batch_size."
+        )
+    return steps
+
+
 def resolve_num_classes(
     num_classes: int | None, train_set: ImageSet, test_sets: dict[str, ImageSet]
 ) -> int:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax.tree
 from flax import nnx
 
+from vim_jax.models.registry import model_config
 from vim_jax.training import checkpoint, display, parallel, records, tensorboard
 from vim_jax.training.config import TrainConfig
 from vim_jax.training.epoch import Totals, checkpoint_due, train_epoch
@@ -21,6 +22,7 @@ from vim_jax.training.image_sets import (
     ImageSet,
     check_image_sets,
     resolve_num_classes,
+    steps_in_epoch,
 )
 from vim_jax.training.initial import initial_model
 from vim_jax.training.optimizers import make_optimizer
@@ -63,6 +65,7 @@ def train(
     write_tensorboard: bool = False,
     devices: Sequence[Any] | None = None,
     model: nnx.Module | None = None,
+    label_names: Sequence[str] | None = None,
 ) -> History:
     """Train a classifier, and test it after every epoch.
 
@@ -93,15 +96,17 @@ def train(
       write_tensorboard: Whether to write for TensorBoard, too; needs `out`.
       devices: Devices to use; None takes all, of all processes.
       model: Where to start from, as `create_model` and `load_torch` leave it, instead
-        of fresh parameters: a model of the settings' kind, for these images and as
-        many classes. It stays as it is. A run that is resumed goes on from its
+        of fresh parameters: the model that the settings describe, for these images
+        and as many classes. It stays as it is. A run that is resumed goes on from its
         checkpoint.
+      label_names: Names of the classes, by their numbers, for ``result.json``.
 
     Returns:
       The metrics of all epochs and the trained model.
 
     Raises:
-      ValueError: If the data do not fit together, or `out` holds another run.
+      ValueError: If the data, the settings and the model do not fit together, or
+        `out` holds another run.
       FloatingPointError: If the loss is not finite.
       RuntimeError: If `out` has checkpoints and all of them are damaged, or
         tensorboardX is wanted and not installed.
@@ -122,12 +127,7 @@ def train(
     """
     check_image_sets(train_set, test_sets)
     num_classes = resolve_num_classes(config.num_classes, train_set, test_sets)
-    steps_per_epoch = len(train_set[0]) // config.batch_size
-    if steps_per_epoch == 0:
-        raise ValueError(
-            f"batch_size is {config.batch_size} but the training set has only "
-            f"{len(train_set[0])} images: use a smaller batch_size."
-        )
+    steps_per_epoch = steps_in_epoch(train_set, config.batch_size)
     if write_tensorboard:
         if out is None:
             raise ValueError("write_tensorboard is True without out: give a folder.")
@@ -138,7 +138,7 @@ def train(
     if model is None:
         model = initial_model(config, train_set[0].shape[1:], num_classes)
     else:
-        _check_model(model, train_set, num_classes)
+        _check_model(model, config, train_set[0].shape[1:], num_classes)
     graphdef, state = init_state(
         model, optimizer, ema=config.ema, gradient_cosine=config.gradient_cosine
     )
@@ -230,7 +230,8 @@ def train(
         and (resumed_at < config.epochs or not (folder / "result.json").exists())
     ):
         shape = train_set[0].shape[1:]
-        result = _result(config, num_classes, shape, state, epochs)
+        names = None if label_names is None else list(label_names)
+        result = _result(config, num_classes, shape, names, state, epochs)
         records.write_result(folder, result)
     if stop:
         raise SystemExit(EXIT_CODE)
@@ -238,26 +239,37 @@ def train(
     return History(config=config, epochs=epochs, model=merge(graphdef, state))
 
 
-def _check_model(model: Any, train_set: ImageSet, num_classes: int) -> None:
-    """Raises ValueError if a model does not fit the images or their classes."""
-    shape = (1, *train_set[0].shape[1:])
-    graphdef, state = nnx.split(model)
+def _check_model(
+    model: Any, config: TrainConfig, image_shape: tuple[int, ...], num_classes: int
+) -> None:
+    """Raises ValueError if a model is not the one that the settings describe.
 
-    def logits(state, images):
-        return nnx.merge(graphdef, state)(images, train=False)
-
-    images = jax.ShapeDtypeStruct(shape, jnp.float32)
-    try:
-        found = jax.eval_shape(logits, state, images).shape[-1]
-    except (TypeError, ValueError) as error:
+    `load_model` goes by the settings.
+    """
+    height, width, channels = image_shape
+    expected = model_config(
+        config.model,
+        num_classes=num_classes,
+        image_size=(height, width),
+        channels=channels,
+        **config.model_options,
+    )
+    found = getattr(model, "config", None)
+    if type(found) is not type(expected):
         raise ValueError(
-            f"model does not take images of {shape[1:]}: create it with their "
-            f"image_size and channels. ({error})"
-        ) from error
-    if found != num_classes:
+            f"model is a {type(model).__name__}, not the {config.model} of the "
+            "settings: give their model the name it was created by."
+        )
+    differing = [
+        f"{field.name} {getattr(found, field.name)!r} and not {theirs!r}"
+        for field in dataclasses.fields(expected)
+        if (theirs := getattr(expected, field.name)) != getattr(found, field.name)
+    ]
+    if differing:
         raise ValueError(
-            f"model has {found} classes but the images {num_classes}: create it with "
-            f"num_classes={num_classes}."
+            f"model has {', '.join(differing)}, which the images and settings ask for: "
+            "create it with what the images have, and give the settings' model_options "
+            "what else it was created with."
         )
 
 
@@ -265,6 +277,7 @@ def _result(
     config: TrainConfig,
     num_classes: int,
     image_shape: tuple[int, ...],
+    label_names: list[str] | None,
     state: TrainState,
     epochs: list[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -276,6 +289,7 @@ def _result(
         "config": dataclasses.asdict(config),
         "num_classes": num_classes,
         "image_shape": image_shape,
+        "label_names": label_names,
         "parameters": optax.tree.size(state.params),
         **epochs[-1],
         "seconds": round(sum(record["seconds"] for record in epochs), 3),

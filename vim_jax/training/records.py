@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -47,15 +48,39 @@ def claim(
     run["test_sets"] = {name: fingerprint(pair) for name, pair in test_sets.items()}
     if start is not None:
         run["start"] = _weights_fingerprint(start)
-    run = json.loads(json.dumps(run))
     path = folder / "config.json"
-    if not path.exists():
-        if is_main():
-            folder.mkdir(parents=True, exist_ok=True)
-            _write_atomically(path, json.dumps(run, indent=2) + "\n")
-        return
-    there = json.loads(path.read_text())
-    differing = [k for k in {**there, **run} if there.get(k) != run.get(k)]
+    if path.exists():
+        there = _read_run(path)
+        _refuse_differences(folder, there, run, {**there, **run})
+    elif is_main():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_atomically(path, json.dumps(run, indent=2) + "\n")
+
+
+def check_settings(folder: pathlib.Path, config: TrainConfig) -> None:
+    """Check, before the data is there, that the folder holds no run of other settings.
+
+    Args:
+      folder: Folder of the run; may be missing.
+      config: Settings of the run.
+
+    Raises:
+      ValueError: If it does.
+    """
+    path = folder / "config.json"
+    if path.exists():
+        run = dataclasses.asdict(config)
+        _refuse_differences(folder, _read_run(path), run, run)
+
+
+def _refuse_differences(
+    folder: pathlib.Path,
+    there: dict[str, Any],
+    run: dict[str, Any],
+    names: Iterable[str],
+) -> None:
+    run = json.loads(json.dumps(run))
+    differing = [k for k in names if there.get(k) != run.get(k)]
     if differing:
         details = ", ".join(
             f"{name} {there.get(name)!r} there and {run.get(name)!r} here"
@@ -65,6 +90,20 @@ def claim(
             f"{folder} holds another run, with {details}: use another folder for out, "
             "or delete that one."
         )
+
+
+def _read_run(path: pathlib.Path) -> dict[str, Any]:
+    """Return what ``config.json`` holds, or raise ValueError if that is no run's."""
+    try:
+        run = json.loads(path.read_text())
+    except ValueError:
+        run = None
+    if not isinstance(run, dict) or "train_set" not in run:
+        raise ValueError(
+            f"{path} is not that of a training run, or damaged: use another folder for "
+            "out."
+        )
+    return run
 
 
 def _weights_fingerprint(model: nnx.Module) -> str:

@@ -35,8 +35,8 @@ def load_model(out: str | os.PathLike[str]) -> nnx.Module:
     result = records.read_result(folder)
     if "image_shape" not in result:
         raise ValueError(
-            f"{folder} does not say which images its model takes: it was trained by an "
-            "earlier version. Train it again."
+            f"{folder} does not say which images its model takes: delete result.json "
+            "there, and train again with the same settings, which only writes it anew."
         )
     config = _config(result["config"])
     model = initial_model(config, tuple(result["image_shape"]), result["num_classes"])

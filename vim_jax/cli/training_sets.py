@@ -1,0 +1,106 @@
+"""Which images `vim-jax train` trains and tests on, and how they are mixed."""
+
+from typing import TYPE_CHECKING
+
+from vim_jax.cli import published
+from vim_jax.cli.console import progress
+from vim_jax.mixer import VisualMixer
+
+if TYPE_CHECKING:
+    from vim_jax.data.arrays import TrainTest
+    from vim_jax.training.image_sets import ImageSet
+
+_MOST_NAMES = 10  # Of classes, shown.
+
+
+def mixed_sets(
+    data: str,
+    test_data: str | None,
+    mixed_already: bool,
+    side: int | None,
+    mixer: VisualMixer | None,
+) -> tuple[bool, bool]:
+    """Returns whether the training and the test images are mixed already.
+
+    Raises:
+      ValueError: if they are, and are not to be treated so.
+    """
+    settings = {name: published.settings_of(name) for name in (data, test_data) if name}
+    train_mixed = mixed_already or settings[data] is not None
+    test_mixed = train_mixed
+    if test_data is not None:
+        all_said_to_be = mixed_already and settings[data] is None
+        test_mixed = all_said_to_be or settings[test_data] is not None
+    mixed = {data: train_mixed, test_data or data: test_mixed}
+    for name in (name for name, is_mixed in mixed.items() if is_mixed):
+        published.check_side(name, side)
+        there = settings[name]
+        if there is not None and mixer is not None and mixer.region_size is not None:
+            published.check_regions(
+                name, there, mixer.region_size, mixer.channels, mixer.scramble_regions
+            )
+    return train_mixed, test_mixed
+
+
+def prepared(
+    sets: "TrainTest",
+    mixer: VisualMixer | None,
+    seed: int,
+    *,
+    train_mixed: bool,
+    test_mixed: bool,
+) -> "tuple[ImageSet, dict[str, ImageSet]]":
+    """Returns the training set and the test sets, mixed as they are to be.
+
+    Args:
+      sets: the images as they were read.
+      mixer: how to mix, or None.
+      seed: of the key that they are mixed by.
+      train_mixed: whether the training images stay as they are.
+      test_mixed: whether the test images are mixed already.
+    """
+    import jax
+
+    from vim_jax.data.batches import mix_array
+    from vim_jax.training.image_sets import thumbnails
+
+    if mixer is None:
+        return sets.train, {"mixed" if test_mixed else "plain": sets.test}
+    key = jax.random.key(seed)
+
+    def mix(number, images):
+        with progress("mixing") as show:
+            return mix_array(
+                mixer, jax.random.fold_in(key, number), images, progress=show
+            )
+
+    train_set, (images, labels) = sets.train, sets.test
+    if not train_mixed:
+        train_set = mix(0, train_set.images), train_set.labels
+    mixed = images if test_mixed else mix(1, images)
+    means = thumbnails(mixer, images, mixed)
+    test_sets = {"mixed": (mixed, labels), "thumbnail": (means, labels)}
+    if not test_mixed:
+        test_sets = {"plain": sets.test, **test_sets}
+    return train_set, test_sets
+
+
+def check_flips(mixer: VisualMixer, width: int) -> None:
+    """Raises ValueError if mirrored images would have other regions."""
+    size = mixer.region_size
+    if isinstance(size, int) and size < width and width % size:
+        raise ValueError(
+            f"--flip moves regions of {size} pixels, which do not divide a width of "
+            f"{width}: leave it out, or choose another --region-size"
+        )
+
+
+def summary(sets: "TrainTest") -> str:
+    """Returns how many images there are, and of which classes."""
+    names = list(sets.label_names)
+    if len(names) > _MOST_NAMES:
+        names[_MOST_NAMES:] = ["..."]
+    return (
+        f"{len(sets.train.labels):,} training and {len(sets.test.labels):,} test "
+        f"images of {len(sets.label_names)} classes: {', '.join(names)}"
+    )
