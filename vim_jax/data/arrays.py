@@ -90,14 +90,14 @@ def train_test_arrays(
     else:
         test_name, test = name, _test_split(splits) if train else None
     source = open_source(name, split=train, data_dir=data_dir)
+    _check_classes(name, source.label_names)
     if test_spec is None and test is None:
-        _check_no_splits(name, source.label_names)
         return _by_count(name, source, limit, side, progress)
     test_source = open_source(test_name, split=test, data_dir=data_dir)
     return _of_two((name, source), (test_name, test_source), limit, side, progress)
 
 
-def _check_no_splits(name: str, label_names: tuple[str, ...] | None) -> None:
+def _check_classes(name: str, label_names: tuple[str, ...] | None) -> None:
     """Raises DataError where folders of a set are its parts, and not its classes."""
     labels = label_names or ()
     tests = [label for label in labels if label in _NAMES_OF_TESTS]
