@@ -304,10 +304,39 @@ def _enlarged(
 def table(
     results: dict[str, list[dict[str, Any]]],
 ) -> tuple[list[str], list[list[str]]]:
-    """Returns the heads and cells of a table."""
+    """Returns the heads and cells of a table, with ratios to decoding and encoding."""
+    heads = ["", "photographs", "vim-jax mix", "plain", "ratio", "ratio, packed alike"]
+    (compiling,) = results["compiling"]
     cells = [
-        [part, ", ".join(f"{name} {value}" for name, value in row.items())]
-        for part, rows in results.items()
-        for row in rows
+        ["a first run, s", "2", f"{compiling['first_run_s']:.1f}", "", "", ""],
+        ["a second run, s", "2", f"{compiling['second_run_s']:.1f}", "", "", ""],
     ]
-    return ["part", "measured"], cells
+    for row in results["speed"]:
+        speeds = row["images_per_s"]
+        cells.append(
+            [
+                f"{row['setting']}, images/s",
+                f"{row['photographs']:,}",
+                f"{speeds['vim-jax mix']:.3g}",
+                f"{speeds['plain']:.3g}",
+                f"{row['ratio']:.2f}",
+                f"{row['ratio_packed_alike']:.2f}",
+            ]
+        )
+    for row in results["curve"]:
+        ours, plain = row["megapixels_per_s"], row["plain_megapixels_per_s"]
+        cells.append(
+            [
+                f"{row['side']}x{row['side']}, megapixels/s",
+                f"{row['photographs']:,}",
+                f"{ours:.3g}",
+                f"{plain:.3g}",
+                f"{ours / plain:.2f}",
+                "",
+            ]
+        )
+    for row in results["memory"]:
+        what = f"memory{', ' * ('size' in row)}{row.get('size', '')}, MiB"
+        count = f"{row['photographs']:,}"
+        cells.append([what, count, f"{row['peak_mib']:.0f}", "", "", ""])
+    return heads, cells

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vim_jax
-from benchmarks import train
+from benchmarks import publish, train
 
 
 @pytest.mark.slow
@@ -27,6 +27,28 @@ def test_smoke_preset_gives_numbers_and_a_table(name):
     for row in cells:
         assert len(row) == len(heads)
         assert all(isinstance(cell, str) for cell in row)
+
+
+@pytest.mark.slow
+def test_publishing_gives_numbers_and_a_table():
+    results = json.loads(json.dumps(publish.run("smoke"), allow_nan=False))
+    preset = publish.PRESETS["smoke"]
+    assert [row["setting"] for row in results["speed"]] == list(publish.MIXERS)
+    for row in results["speed"]:
+        speeds = row["images_per_s"]
+        assert row["ratio"] == speeds["vim-jax mix"] / speeds["plain"] > 0
+    assert [row["side"] for row in results["curve"]] == list(preset["curve"])
+    assert all(row["megapixels_per_s"] > 0 for row in results["curve"])
+    few, many, large = results["memory"]
+    assert [row["photographs"] for row in (few, many, large)] == [8, 16, 1]
+    assert large["size"] == "300x200"
+    assert min(row["peak_mib"] for row in results["memory"]) > 50
+    (compiling,) = results["compiling"]
+    assert compiling["first_run_s"] > compiling["second_run_s"] > 0
+    heads, cells = publish.table(results)
+    assert len(cells) == sum(map(len, results.values())) + 1
+    for row in cells:
+        assert len(row) == len(heads)
 
 
 def test_training_mixes_every_image_of_every_step_afresh():
