@@ -102,9 +102,11 @@ def predict(
                 best = int(row.argmax())
                 chance = 1 / np.exp(row - row[best]).sum()
                 lines.writerow([example.id, names[best], f"{chance:.4f}", label])
-                labelled += label in known
-                unknown += label is not None and label not in known
-                right += label in known and label == names[best]
+                if label in known:
+                    labelled += 1
+                    right += label == names[best]
+                elif label is not None:
+                    unknown += 1
             start += len(examples)
     if labelled:
         err.print(f"{right / labelled:.1%} of {labelled:,} labelled images are right.")
@@ -156,13 +158,9 @@ def _check_images(
             f"{remedy}"
         )
     settings = published.settings_of(data)
-    if settings is None:
-        return
-    published.check_side(data, side)
-    if mixer is not None and mixer.region_size is not None:
-        published.check_regions(
-            data, settings, mixer.region_size, mixer.channels, mixer.scramble_regions
-        )
+    if settings is not None:
+        published.check_side(data, side)
+    published.check_regions(data, settings, mixer)
 
 
 def _batches(

@@ -3,8 +3,7 @@
 import pathlib
 from typing import Any
 
-from vim_jax._types import Channels
-from vim_jax.regions import RegionSize
+from vim_jax.mixer import VisualMixer
 
 
 def settings_of(data: str | None) -> dict[str, Any] | None:
@@ -29,36 +28,27 @@ def check_side(data: str, side: int | None) -> None:
 
 
 def check_regions(
-    data: str,
-    settings: dict[str, Any],
-    region_size: RegionSize,
-    channels: Channels,
-    scramble_regions: bool,
+    data: str, settings: dict[str, Any] | None, mixer: VisualMixer | None
 ) -> None:
-    """Raises ValueError if images are to be shuffled in other ways than before.
+    """Raises ValueError if images are to be shuffled in other regions than before.
 
     Args:
       data: the set of images.
-      settings: from its manifest.
-      region_size: how they are to be shuffled again, like the others.
-      channels: see `shuffle`.
-      scramble_regions: see `shuffle`.
+      settings: from its manifest; None if it has none.
+      mixer: how they are to be shuffled again, if they are; a level is no such way.
     """
+    if settings is None or mixer is None or mixer.region_size is None:
+        return
     if settings.get("region_size") is None:
         raise ValueError(
-            f"--region-size {region_size}: the images of {data} have regions of many "
-            "sizes, which only their owner knows, so nobody else can shuffle them "
+            f"--region-size {mixer.region_size}: the images of {data} have regions of "
+            "many sizes, which only their owner knows, so nobody else can shuffle them "
             "again: leave it out"
         )
-    asked = {
-        "region_size": region_size,
-        "channels": channels,
-        "scramble_regions": scramble_regions,
-    }
     differing = [
-        f"{name} {settings[name]} and not {value}"
-        for name, value in asked.items()
-        if settings[name] != value
+        f"{name} {settings[name]} and not {getattr(mixer, name)}"
+        for name in ("region_size", "channels", "scramble_regions")
+        if settings[name] != getattr(mixer, name)
     ]
     if differing:
         raise ValueError(

@@ -337,22 +337,15 @@ def _initial_model(
       ValueError: if the model, the weights or the batch size do not fit, before hours
         of mixing.
     """
-    from vim_jax.models import model_config
     from vim_jax.training.image_sets import resolve_num_classes, steps_in_epoch
-    from vim_jax.training.initial import initial_model
+    from vim_jax.training.initial import described_config, initial_model
 
     steps_in_epoch(sets.train, config.batch_size)
-    _, height, width, channels = sets.train.images.shape
+    shape = sets.train.images.shape[1:]
     classes = resolve_num_classes(config.num_classes, sets.train, {"test": sets.test})
     if weights is not None:
-        return initial_model(config, (height, width, channels), classes, weights)
-    model_config(
-        config.model,
-        num_classes=classes,
-        image_size=(height, width),
-        channels=channels,
-        **config.model_options,
-    )
+        return initial_model(config, shape, classes, weights)
+    described_config(config, shape, classes)
     return None
 
 

@@ -34,11 +34,7 @@ def mixed_sets(
     mixed = {data: train_mixed, test_data or data: test_mixed}
     for name in (name for name, is_mixed in mixed.items() if is_mixed):
         published.check_side(name, side)
-        there = settings[name]
-        if there is not None and mixer is not None and mixer.region_size is not None:
-            published.check_regions(
-                name, there, mixer.region_size, mixer.channels, mixer.scramble_regions
-            )
+        published.check_regions(name, settings[name], mixer)
     return train_mixed, test_mixed
 
 

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import optax.tree
 from flax import nnx
 
-from vim_jax.models.registry import model_config
 from vim_jax.training import checkpoint, display, parallel, records, tensorboard
 from vim_jax.training.config import TrainConfig
 from vim_jax.training.epoch import Totals, checkpoint_due, train_epoch
@@ -24,7 +23,7 @@ from vim_jax.training.image_sets import (
     resolve_num_classes,
     steps_in_epoch,
 )
-from vim_jax.training.initial import initial_model
+from vim_jax.training.initial import check_model, initial_model
 from vim_jax.training.optimizers import make_optimizer
 from vim_jax.training.step import TrainState, init_state, make_train_step, merge
 from vim_jax.training.termination import EXIT_CODE, holding_back_sigterm
@@ -138,7 +137,7 @@ def train(
     if model is None:
         model = initial_model(config, train_set[0].shape[1:], num_classes)
     else:
-        _check_model(model, config, train_set[0].shape[1:], num_classes)
+        check_model(model, config, train_set[0].shape[1:], num_classes)
     graphdef, state = init_state(
         model, optimizer, ema=config.ema, gradient_cosine=config.gradient_cosine
     )
@@ -237,40 +236,6 @@ def train(
         raise SystemExit(EXIT_CODE)
     state = parallel.on_one_device(state)
     return History(config=config, epochs=epochs, model=merge(graphdef, state))
-
-
-def _check_model(
-    model: Any, config: TrainConfig, image_shape: tuple[int, ...], num_classes: int
-) -> None:
-    """Raises ValueError if a model is not the one that the settings describe.
-
-    `load_model` goes by the settings.
-    """
-    height, width, channels = image_shape
-    expected = model_config(
-        config.model,
-        num_classes=num_classes,
-        image_size=(height, width),
-        channels=channels,
-        **config.model_options,
-    )
-    found = getattr(model, "config", None)
-    if type(found) is not type(expected):
-        raise ValueError(
-            f"model is a {type(model).__name__}, not the {config.model} of the "
-            "settings: give their model the name it was created by."
-        )
-    differing = [
-        f"{field.name} {getattr(found, field.name)!r} and not {theirs!r}"
-        for field in dataclasses.fields(expected)
-        if (theirs := getattr(expected, field.name)) != getattr(found, field.name)
-    ]
-    if differing:
-        raise ValueError(
-            f"model has {', '.join(differing)}, which the images and settings ask for: "
-            "create it with what the images have, and give the settings' model_options "
-            "what else it was created with."
-        )
 
 
 def _result(

@@ -79,6 +79,7 @@ def _refuse_differences(
     run: dict[str, Any],
     names: Iterable[str],
 ) -> None:
+    """Raise ValueError if two runs differ in what goes by one of the names."""
     run = json.loads(json.dumps(run))
     differing = [k for k in names if there.get(k) != run.get(k)]
     if differing:
