@@ -49,7 +49,7 @@ _VIT = ("vit_tiny_patch4", {})
 _SORTED_VIT = ("vit_tiny_patch4", {"patch_encoder": "sorted"})
 _OTHERS = tuple(
     (f"{name}_cifar", {})
-    for name in ("shufflenet_v2_x1_0", "mobilenet_v2", "vgg11_bn", "swin_t")
+    for name in ("shufflenet_v2_x1_0", "vgg11_bn", "swin_t", "mobilenet_v2")
 )
 _PAPER = (
     "vit_b16", "swin_t", "resnet50", "shufflenet_v2_x1_0", "mobilenet_v2", "vgg16",

@@ -1,14 +1,17 @@
 """Training runs of experiments: what a network learns from, and how well.
 
 Every run is a row of its results file, which is written after each: who starts an
-experiment again goes on from there. Rows say themselves with which commit and on which
-device they were measured.
+experiment again goes on from there, with a run that was broken off from its last
+checkpoint. Rows say themselves with which commit and on which device they were
+measured.
 """
 
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -130,10 +133,20 @@ def finish(
     for run in runs:
         if any(_identity(run).items() <= row.items() for row in rows):
             continue
-        rows.append(row_of(run, data_dir, weights_dir))
+        unfinished = None if path is None else path.with_suffix(".unfinished")
+        out = None if unfinished is None else unfinished / _name(run)
+        rows.append(row_of(run, data_dir, weights_dir, out))
         print(sentence(rows[-1]), flush=True)
         write(path, command, rows)
+        if unfinished is not None:
+            shutil.rmtree(unfinished)
     return rows
+
+
+def _name(run: Run) -> str:
+    """Returns a name of a run, another one with other code."""
+    told = json.dumps([_identity(run), made_by()["commit"]])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _identity(run: Run) -> dict[str, Any]:
@@ -145,9 +158,19 @@ def _identity(run: Run) -> dict[str, Any]:
 
 
 def row_of(
-    run: Run, data_dir: str | None, weights_dir: pathlib.Path | None = None
+    run: Run,
+    data_dir: str | None,
+    weights_dir: pathlib.Path | None = None,
+    out: pathlib.Path | None = None,
 ) -> dict[str, Any]:
-    """Trains a network, and returns what it recognises, as plain data."""
+    """Trains a network, and returns what it recognises, as plain data.
+
+    Args:
+      run: what to train.
+      data_dir: where the TFDS data sets lie.
+      weights_dir: where the weights lie that the run starts from.
+      out: folder for checkpoints, from which a run that was broken off goes on.
+    """
     start = time.perf_counter()
     parts = images_of(run, data_dir)
     kinds = {"plain": {name: images for name, (images, _) in parts.items()}}
@@ -172,19 +195,23 @@ def row_of(
         classes = resolve_num_classes(None, train_set, test_sets)
         shape = train_set[0].shape[1:]
         start_from = initial_model(run.config, shape, classes, path)
+    prepared = time.perf_counter()
+    earlier = 0.0
     try:
         history = train(
-            run.config, train_set, test_sets, progress=False, model=start_from
+            run.config, train_set, test_sets, out=out, progress=False, model=start_from
         )
     except FloatingPointError as error:
         # It recognises nothing; a grid of learning rates goes on.
         row |= {f"{kind}_accuracy": 0.0 for kind in test_sets}
         row |= {"accuracies": [0.0] * run.config.epochs, "diverged": str(error)}
     else:
+        in_all = sum(epoch["seconds"] for epoch in history.epochs)
+        earlier = max(0.0, in_all - (time.perf_counter() - prepared))
         row |= _learnt(run, history, test_sets)
     return {
         **row,
-        "seconds": round(time.perf_counter() - start, 1),
+        "seconds": round(earlier + time.perf_counter() - start, 1),
         **made_by(),
     }
 

@@ -20,7 +20,7 @@ from experiments import (
 )
 from vim_jax import training
 from vim_jax.models import list_models
-from vim_jax.training import TrainConfig
+from vim_jax.training import TrainConfig, loop
 from vim_jax.training.initial import initial_model
 
 
@@ -41,6 +41,33 @@ def test_accuracy_smokes_and_goes_on(tmp_path):
     assert json.loads(path.read_text())["rows"] == rows
     assert training_runs.finish(runs, path, "a", None)[:2] == rows
     assert len(json.loads(path.read_text())["rows"]) == 3
+
+
+@pytest.mark.slow
+def test_a_run_that_was_broken_off_goes_on(tmp_path, monkeypatch):
+    run, *_ = table2_accuracy.runs("smoke")
+    run = dataclasses.replace(run, recipe={**run.recipe, "epochs": 3})
+    (expected,) = training_runs.finish([run], None, "a", None)
+    path = tmp_path / "results.json"
+    train_epoch, epochs = loop.train_epoch, []
+
+    def broken_off(step, state, totals, *args, epoch, **rest):
+        epochs.append(epoch)
+        totals.seconds += 1000  # As if it took long.
+        if len(epochs) == 3:
+            raise KeyboardInterrupt
+        return train_epoch(step, state, totals, *args, epoch=epoch, **rest)
+
+    monkeypatch.setattr(loop, "train_epoch", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        training_runs.finish([run], path, "a", None)
+    assert not path.exists()
+    (row,) = training_runs.finish([run], path, "a", None)
+    assert epochs == [1, 2, 3, 3]
+    measured = {"seconds", "training_seconds"}
+    assert {**row, **dict.fromkeys(measured)} == {**expected, **dict.fromkeys(measured)}
+    assert row["seconds"] >= row["training_seconds"] >= 3000
+    assert [found.name for found in tmp_path.iterdir()] == ["results.json"]
 
 
 EXPERIMENTS = {
