@@ -73,11 +73,11 @@ def test_folders_without_a_model_are_refused(uninterrupted, tmp_path):
     (newest / "manifest.json").write_text("{}x")
     with (
         pytest.warns(UserWarning, match="passed over"),
-        pytest.raises(ValueError, match="no intact checkpoint of its last step, 24"),
+        pytest.raises(RuntimeError, match="no intact checkpoint of its last step, 24"),
     ):
         training.load_model(tmp_path / "run")
     shutil.rmtree(tmp_path / "run/checkpoints")
-    with pytest.raises(ValueError, match="no intact checkpoint"):
+    with pytest.raises(RuntimeError, match="no intact checkpoint"):
         training.load_model(tmp_path / "run")
 
 
@@ -121,6 +121,33 @@ def test_predict_names_the_classes_of_images(photos, capsys):
         assert row["image"].split("/")[0] == row["label"] == row["class"]
         assert 0.5 < float(row["probability"]) <= 1
     assert "100.0% of 40 labelled images are right." in err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_damaged_run_is_two_sentences(photos, tmp_path, capsys):
+    shutil.copytree(photos / "run", tmp_path / "run")
+    newest = max((tmp_path / "run/checkpoints").iterdir(), key=lambda x: int(x.name))
+    (newest / "manifest.json").write_text("{}x")
+    command = ["predict", "--run", tmp_path / "run", "--data", photos / "set"]
+    assert _code(command) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    warning, error = err.strip().splitlines()
+    assert warning.startswith("warning: The checkpoint")
+    assert "passed over for an older one: its manifest.json is damaged." in warning
+    assert error.startswith("vim-jax: ")
+    assert "no intact checkpoint of its last step" in error
+
+
+def test_predict_cut_short_promises_nothing(photos, capsys, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "load_model", interrupted)
+    command = ["predict", "--run", photos / "run", "--data", photos / "set"]
+    assert _code(command) == 130
+    assert capsys.readouterr().err == "vim-jax: interrupted\n"
 
 
 @pytest.mark.slow

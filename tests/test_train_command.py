@@ -1,6 +1,7 @@
 """`vim-jax train`, on bundled and on real images."""
 
 import json
+import signal
 from typing import Any
 
 import numpy as np
@@ -240,13 +241,17 @@ def test_a_bad_loss_is_one_sentence(tmp_path, capsys):
     assert "try a smaller --learning-rate than 1e+30" in error
 
 
-def test_sigterm_exits_143(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("saved", [False, True])
+def test_sigterm_exits_143(saved, tmp_path, capsys, monkeypatch):
     def terminated(*args, **kwargs):
-        raise SystemExit(143)
+        if saved:
+            raise SystemExit(143)
+        signal.raise_signal(signal.SIGTERM)  # Before training listens to it itself.
 
     monkeypatch.setattr(training, "train", terminated)
     assert _run(*DIGITS, "--out", tmp_path / "run") == 143
-    assert "run the same command again to go on" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.count("stopped: run the same command again to go on") == 1
 
 
 @pytest.mark.slow

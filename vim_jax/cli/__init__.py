@@ -7,17 +7,21 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import tyro
 
-from vim_jax.cli.console import as_options, complain, out
+from vim_jax.cli.console import as_options, complain, out, warn
 
 DONE, FAILED, USAGE, WRONG_KEY, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes, of the process and of the commands."""
 
 COMMANDS = ("mix", "merge", "restore", "audit", "vfe", "train", "predict", "demo")
+
+_STARTING_ANEW = ("vfe", "predict", "demo")
+"""Commands that keep nothing when they are cut short."""
 
 _HELP = """\
 usage: vim-jax COMMAND ...
@@ -46,14 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         given = f"{name!r} is no command" if name else "no command given"
         complain(f"{given}: use one of {', '.join(COMMANDS)}, or --help")
         sys.exit(USAGE)
-    with _ending_in_good_order():
+    with _ending_in_good_order(name), warnings.catch_warnings():
+        warnings.showwarning = _show_warning
         code = _run(name, rest)
     sys.exit(code)
 
 
+def _show_warning(message: Warning | str, *_: object) -> None:
+    warn(str(message))  # Which line of whose code gave it helps nobody here.
+
+
 @contextlib.contextmanager
-def _ending_in_good_order() -> Iterator[None]:
-    """Lets signals that would cut the program short tidy up, like Ctrl-C."""
+def _ending_in_good_order(name: str) -> Iterator[None]:
+    """Lets signals that would cut a command short tidy up, like Ctrl-C."""
     previous = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -61,14 +70,22 @@ def _ending_in_good_order() -> Iterator[None]:
                 previous[number] = signal.signal(number, _stop)
     try:
         yield
+    except SystemExit as error:
+        if error.code in (128 + signal.SIGTERM, 128 + signal.SIGHUP):
+            complain(_cut_short("stopped", name))
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def _stop(number: int, _: object) -> NoReturn:
-    complain("stopped: run the same command again to go on")
     sys.exit(128 + number)
+
+
+def _cut_short(how: str, name: str) -> str:
+    remedy = "" if name in _STARTING_ANEW else ": run the same command again to go on"
+    return how + remedy
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
@@ -84,7 +101,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             config=(tyro.conf.FlagCreatePairsOff,),
         )
     except KeyboardInterrupt:
-        complain("interrupted: run the same command again to go on")
+        complain(_cut_short("interrupted", name))
         return INTERRUPTED
     except WrongKeyError as error:
         complain(str(error))

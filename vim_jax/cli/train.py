@@ -8,8 +8,8 @@ import tyro
 from rich.table import Table
 
 from vim_jax.cli import options, training_sets
-from vim_jax.cli.console import complain, progress, say
 from vim_jax.cli.console import out as console
+from vim_jax.cli.console import progress, say
 from vim_jax.mixer import VisualMixer
 
 if TYPE_CHECKING:
@@ -264,19 +264,15 @@ def train(
     train_set, test_sets = training_sets.prepared(
         sets, mixer, seed, train_mixed=fresh or train_mixed, test_mixed=test_mixed
     )
-    try:
-        history = training.train(
-            config,
-            train_set,
-            test_sets,
-            out=out,
-            write_tensorboard=tensorboard,
-            model=initial,
-            label_names=sets.label_names,
-        )
-    except SystemExit:
-        complain("stopped: run the same command again to go on")
-        raise
+    history = training.train(
+        config,
+        train_set,
+        test_sets,
+        out=out,
+        write_tensorboard=tensorboard,
+        model=initial,
+        label_names=sets.label_names,
+    )
     accuracies = {name: history.final[f"{name}_accuracy"] for name in test_sets}
     if eval_remixes:
         accuracy = training.evaluate(

@@ -27,9 +27,8 @@ def load_model(out: str | os.PathLike[str]) -> nnx.Module:
       number of its classes.
 
     Raises:
-      ValueError: If the folder holds no finished run, or its last checkpoint is gone or
-        damaged.
-      RuntimeError: If all of its checkpoints are damaged.
+      ValueError: If the folder holds no finished run.
+      RuntimeError: If its last checkpoint is gone or damaged.
     """
     folder = pathlib.Path(out)
     result = records.read_result(folder)
@@ -49,7 +48,7 @@ def load_model(out: str | os.PathLike[str]) -> nnx.Module:
     state = parallel.replicate(state, parallel.make_layout(1, jax.local_devices()[:1]))
     restored = checkpoint.restore_latest(folder / "checkpoints", state)
     if restored is None or restored.step != result["step"]:
-        raise ValueError(
+        raise RuntimeError(
             f"{folder} has no intact checkpoint of its last step, {result['step']}: "
             "train again with the same settings, which goes on from the one before."
         )
