@@ -6,10 +6,9 @@
 The slides' Table II. Images are published once: each is mixed once, before training.
 All networks of a data set have the same budget and the same recipe: flips, shifts by a
 multiple of the region size, and, of mixed images, another shuffle inside their regions
-at each step, which takes no key. (Thumbnails whose regions were scrambled too are not
-scrambled again, which favours the mixed images there.) Each mixed network is judged on
-mixed test images, as they were published, and with its logits averaged over eight more
-shuffles of each.
+at each step, and of those whose regions were scrambled, thumbnails too, another
+scramble; neither takes a key. Each mixed network is judged on mixed test images, as
+they were published, and with its logits averaged over eight more shuffles of each.
 
 Runs are ordered by how much they tell, and the file given by `--json` is written after
 each: start the command again and it goes on. Several processes can share a preset by

@@ -57,7 +57,7 @@ class Run:
       way: what the network learns from. Mixed images are published once; thumbnails are
         the region means of the same images.
       recipe: other fields of `TrainConfig`. Mixed images are shuffled again at every
-        step unless "fresh" is None.
+        step, and scrambled thumbnails scrambled again, unless "fresh" is None.
       weights: name of a safetensors file of torchvision's weights, from which all but
         the last layer starts; None starts from fresh parameters.
       seed: of the mixing, the parameters and the order.
@@ -88,11 +88,15 @@ class Run:
 
     @property
     def remixer(self) -> VisualMixer | None:
-        """Shuffles mixed images again in their regions, as anyone can."""
-        if self.way != "mixed" or self.setting is None:
+        """Shuffles images again in their regions, or these, as anyone can."""
+        if self.way == "plain" or self.setting is None:
             return None
         mixer = SETTINGS[self.setting]
-        return mixer if mixer.region_size is not None else None
+        if mixer.region_size is None:
+            return None
+        # Inside a region of a thumbnail there is nothing to shuffle.
+        changes = self.way == "mixed" or mixer.scramble_regions
+        return mixer if changes else None
 
 
 def in_shard(items: Sequence[_T], text: str) -> list[_T]:
@@ -131,7 +135,7 @@ def finish(
     """
     rows = kept(path) if rows is None else rows
     for run in runs:
-        if any(_identity(run).items() <= row.items() for row in rows):
+        if is_done(run, rows):
             continue
         unfinished = None if path is None else path.with_suffix(".unfinished")
         out = None if unfinished is None else unfinished / _name(run)
@@ -141,6 +145,11 @@ def finish(
         if unfinished is not None:
             shutil.rmtree(unfinished)
     return rows
+
+
+def is_done(run: Run, rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Returns whether a run is among the rows."""
+    return any(_identity(run).items() <= row.items() for row in rows)
 
 
 def _name(run: Run) -> str:
@@ -230,7 +239,7 @@ def _learnt(run: Run, history: History, test_sets) -> dict[str, Any]:
         found["cosines"] = [round(x["gradient_cosine"], 5) for x in epochs]
     if run.remixer is not None:
         found["averaged_accuracy"] = evaluate(
-            history.model, *test_sets["mixed"], remixed=run.remixer, times=_REMIXES
+            history.model, *test_sets[run.way], remixed=run.remixer, times=_REMIXES
         )
     return found
 

@@ -137,7 +137,11 @@ def test_all_runs_are_valid_and_different(experiment, preset):
         assert run.config.model in list_models()
         assert run.setting is None or run.setting in training_runs.SETTINGS
         # A network for mixed images sees regions where they were.
+        scrambled = run.setting is not None and run.setting.endswith("scrambled")
+        if run.way != "mixed":
+            assert (run.remixer is not None) == (run.way == "thumbnail" and scrambled)
         if run.remixer is not None:
+            assert run.remixer.scramble_regions == scrambled
             assert run.recipe.get("crop", 0) % run.remixer.region_size == 0
 
 
