@@ -8,7 +8,7 @@ Both mix CIFAR-10 with the same settings.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments import results_page
+from experiments import accuracy_tables
 from experiments.page import Results, made_by, table
 from experiments.privacy_scores import best_picture, pictures
 from experiments.record import read
@@ -52,7 +52,8 @@ def points(attacks: Results, trained: Results) -> list[Point]:
         names = ("mixed_accuracy", "averaged_accuracy")
         mixed = best_use([x for x in here if x["way"] == "mixed"], names)
         thumbnail = best_use(
-            [x for x in here if x["way"] == "thumbnail"], ("thumbnail_accuracy",)
+            [x for x in here if x["way"] == "thumbnail"],
+            ("thumbnail_accuracy", "averaged_accuracy"),
         )
         enlarged = pictures(row).get("thumbnail")
         if mixed is None or thumbnail is None or enlarged is None:
@@ -71,11 +72,11 @@ def best_use(
       rows: of Table II.
       names: of the accuracies, of which the best counts.
     """
-    networks = dict.fromkeys(results_page.network(row) for row in rows)
+    networks = dict.fromkeys(accuracy_tables.network(row) for row in rows)
     found = []
     for network in networks:
-        here = [row for row in rows if results_page.network(row) == network]
-        accuracies = (results_page.mean(here, name) for name in names)
+        here = [row for row in rows if accuracy_tables.network(row) == network]
+        accuracies = (accuracy_tables.mean(here, name) for name in names)
         found += [Use(x, network) for x in accuracies if x is not None]
     return max(found, default=None)
 

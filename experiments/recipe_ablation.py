@@ -9,7 +9,7 @@ trained again. Test images were published once, too. They are shown as they are,
 several times, shuffled again in their regions, with logits averaged.
 
 The file given by `--json` is written after each run: start the command again and it
-goes on. `cpu` takes about two hours on one core.
+goes on. `cpu` takes some hours on one core.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ PARTS: Mapping[str, Mapping[str, Any]] = {
 SORTED = "and values sorted in each region"
 _REGION = 4
 _SETTING = f"size {_REGION}"
-_SHIFTS = shifts(_SETTING)
+_SHIFTS = shifts(_SETTING, side=32)
 
 
 def runs(preset: Name) -> Iterator[Run]:

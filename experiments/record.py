@@ -46,9 +46,10 @@ def write(
         "seconds": round(seconds, 1),
         "rows": rows,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    write_atomically(path, _text(record))
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    write_atomically(partial, _text(record))
+    partial.replace(path)
 
 
 def kept(path: pathlib.Path | None) -> list[dict[str, Any]]:

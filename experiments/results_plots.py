@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from experiments.accuracy_tables import DATA_NAMES, mean, network
 from experiments.page import IMAGES, Results
 from experiments.record import read
-from experiments.results_page import DATA_NAMES, mean, network
 
 
 def plot_accuracy(results: Results, path: pathlib.Path) -> None:

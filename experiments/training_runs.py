@@ -22,9 +22,11 @@ import numpy as np
 import vim_jax
 from experiments.record import kept, made_by, write
 from vim_jax import VisualMixer
+from vim_jax.data import open_source
 from vim_jax.data.arrays import LabelledImages, train_test_arrays
 from vim_jax.data.errors import DataError
 from vim_jax.data.shards import Shard
+from vim_jax.data.sources import splits_of
 from vim_jax.training import History, TrainConfig, evaluate, train
 from vim_jax.training.image_sets import resolve_num_classes
 from vim_jax.training.initial import initial_model
@@ -37,6 +39,7 @@ SETTINGS: Mapping[str, VisualMixer] = {
     "level 0.6": VisualMixer(level=0.6, clip=True),
 }
 _BATCH = 250
+_LOOKED_AT = 20  # Images, to see whether all are of one size.
 _REMIXES = 8
 
 
@@ -149,7 +152,12 @@ def finish(
 
 def is_done(run: Run, rows: Iterable[Mapping[str, Any]]) -> bool:
     """Returns whether a run is among the rows."""
-    return any(_identity(run).items() <= row.items() for row in rows)
+    return any(is_of(row, run) for row in rows)
+
+
+def is_of(row: Mapping[str, Any], run: Run) -> bool:
+    """Returns whether a row is what came of a run."""
+    return _identity(run).items() <= row.items()
 
 
 def _name(run: Run) -> str:
@@ -190,13 +198,13 @@ def row_of(
     if "validation" in parts:
         chosen_by = kinds[run.way]["validation"]
         test_sets["validation"] = chosen_by, parts["validation"].labels
-    height = train_set[0].shape[1]
+    native = _native_side(run.data, data_dir)
     row = {
         **_identity(run),
         "train_images": len(train_set[1]),
         "tested": len(parts["test"].labels),
         "shape": list(train_set[0].shape[1:]),
-        "native_pixels_per_pixel": _native_side(run.data, data_dir) / height,
+        "native_pixels_per_pixel": native and native / train_set[0].shape[1],
     }
     start_from = None
     if run.weights is not None:
@@ -274,8 +282,13 @@ def _images_of(name, images, test_images, validation_images, side, data_dir):
 
 
 @functools.cache
-def _native_side(name: str, data_dir: str | None) -> int:
-    return train_test_arrays(name, data_dir=data_dir, limit=1).train.images.shape[1]
+def _native_side(name: str, data_dir: str | None) -> int | None:
+    """Returns the side of the squares in images' middles, or None if they differ."""
+    split = "train" if "train" in splits_of(name, data_dir=data_dir) else None
+    source = open_source(name, split=split, data_dir=data_dir)
+    few = range(min(len(source), _LOOKED_AT))
+    sides = {min(source[index].image.shape[:2]) for index in few}
+    return sides.pop() if len(sides) == 1 else None
 
 
 def _mixed(

@@ -1,6 +1,7 @@
 """The experiments run."""
 
 import collections
+import errno
 import itertools
 import json
 import math
@@ -108,6 +109,20 @@ def test_results_say_how_they_were_made(tmp_path):
     assert written["seconds"] == 1.3
     assert written["rows"] == [row]
     assert {"commit", "device", "cores", "seed", "versions"} <= set(written)
+
+
+def test_results_that_cannot_be_written_leave_the_earlier_ones(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    record.write(path, "experiments.attacks", [], seconds=1.0)
+    before = path.read_bytes()
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(record, "write_atomically", full)
+    with pytest.raises(OSError, match="No space"):
+        record.write(path, "experiments.attacks", [{"seconds": 2.0}])
+    assert path.read_bytes() == before
 
 
 def test_shards_are_joined_in_the_order_of_one_run(tmp_path):
