@@ -31,6 +31,7 @@ PARTS: Mapping[str, Mapping[str, Any]] = {
     "shifts by any number of pixels": {"crop_multiple": 1},
     "no flips": {"flip": False},
     "no averaged parameters": {"ema": 0.0},
+    "AdamW instead of ST-Adam": {"optimizer": "adamw"},
 }
 SORTED = "and values sorted in each region"
 _REGION = 4
@@ -88,7 +89,7 @@ def part_of(row: Mapping[str, Any]) -> str:
     if _sorting(row["model"]).items() <= row["options"].items():
         return SORTED
     usual = {**RECIPE, **_SHIFTS}
-    parts = ("flip", "ema", *_SHIFTS)
+    parts = ("flip", "ema", "optimizer", *_SHIFTS)
     recipe = row["recipe"]
     changes = {name: recipe[name] for name in parts if recipe[name] != usual[name]}
     if "fresh" in recipe:
