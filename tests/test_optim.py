@@ -66,6 +66,15 @@ def test_matches_numpy_over_many_steps(b1, b2, eps, eps_root):
     np.testing.assert_allclose(params, expected, rtol=0, atol=2e-5)
 
 
+def test_complex_parameters_go_down_the_gradient():
+    grads = jnp.array([1 + 1j, 1j, 1, -2], jnp.complex64)
+    opt = scale_by_st_adam()
+    updates, _ = opt.update(grads, opt.init(grads))
+    updates = np.asarray(updates)
+    np.testing.assert_allclose(np.angle(updates), np.angle(grads), atol=1e-6)
+    np.testing.assert_allclose(np.abs(updates), 0.1 / np.sqrt(0.001), rtol=1e-4)
+
+
 def test_step_sizes_under_a_constant_gradient():
     opt = st_adam(0.01)
     grads = jnp.array([1.0, -7.0])

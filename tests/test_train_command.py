@@ -12,7 +12,7 @@ from folders import save
 from vim_jax import VisualMixer, training
 from vim_jax.cli import main
 from vim_jax.cli.train import _initial_model
-from vim_jax.cli.training_sets import mixed_sets, prepared
+from vim_jax.cli.training_sets import mixed_sets, prepared, regions_of
 from vim_jax.data.arrays import LabelledImages, TrainTest
 from vim_jax.models import create_model
 from vim_jax.training import TrainConfig
@@ -135,6 +135,13 @@ def test_folders_that_were_mixed_are_known_as_such(tmp_path, capsys):
         assert _run("--data", tmp_path / folder, *more) == 2
         assert words in _one_line(capsys)
     plain, mixed = str(tmp_path / "plain"), str(tmp_path / "mixed")
+    assert regions_of(mixed, None, fresh=False) == 4
+    assert regions_of(str(tmp_path / "level"), None, fresh=False) == "planned"
+    assert regions_of(plain, None, fresh=False) is None
+    assert regions_of(plain, VisualMixer(region_size=2), fresh=False) == 2
+    assert regions_of(plain, VisualMixer(region_size=2), fresh=True) is None
+    assert _run("--data", mixed, "--crop", 6) == 2
+    assert "--crop 6 with --crop-multiple 4" in _one_line(capsys)
     for train, test, said_to_be, expected in [
         (plain, None, False, (False, False)),
         (mixed, None, False, (True, True)),

@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import json
+import shutil
 import sys
 import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +14,11 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from training_runs import CONFIG, read_lines, run
+from training_runs import CONFIG, RESNET, read_lines, run
 
+from vim_jax.data.writers import locked
 from vim_jax.models import create_model
-from vim_jax.training import loop, predict
+from vim_jax.training import load_model, loop, predict
 from vim_jax.training.epoch import shuffled_batches
 from vim_jax.training.initial import initial_model
 from vim_jax.training.optimizers import make_optimizer
@@ -115,6 +118,43 @@ def test_folder_of_another_run_is_refused(uninterrupted, sets, tmp_path):
     mixed = (images[:, ::-1].copy(), labels)
     with pytest.raises(ValueError, match="holds another run, with train_set"):
         run(CONFIG, mixed, tests, out=out)
+
+
+def test_a_run_that_is_older_than_a_setting_goes_on(uninterrupted, sets, tmp_path):
+    history, out = uninterrupted
+    shutil.copytree(out, tmp_path / "run")
+    path = tmp_path / "run/config.json"
+    settings = json.loads(path.read_text())
+    assert settings.pop("gradient_cosine") is False
+    path.write_text(json.dumps(settings))
+    assert run(CONFIG, *sets, out=tmp_path / "run").epochs == history.epochs
+    other = dataclasses.replace(CONFIG, gradient_cosine=True)
+    with pytest.raises(ValueError, match="gradient_cosine False there and True here"):
+        run(other, *sets, out=tmp_path / "run")
+
+
+def test_one_training_at_a_time_in_a_folder(sets, tmp_path):
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(ValueError, match="is being written to by another vim-jax"),
+    ):
+        run(CONFIG, *sets, out=tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_what_no_step_could_take_claims_no_folder(sets, tmp_path):
+    with pytest.raises(ValueError, match="crop is 8 for images of 8 x 8 pixels"):
+        run(dataclasses.replace(CONFIG, crop=8), *sets, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_lists_are_as_good_as_tuples(sets, tmp_path):
+    options = {"widths": [4, 8], "blocks": [1, 1]}
+    config = dataclasses.replace(RESNET, model_options=options, epochs=1)
+    model = run(config, *sets, out=tmp_path).model
+    loaded: Any = load_model(tmp_path)
+    assert loaded.config == model.config
+    assert loaded.config.widths == (4, 8)
 
 
 @pytest.mark.parametrize("text", ["[1]", "no JSON", '{"model": "bert"}'])

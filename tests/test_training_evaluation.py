@@ -7,6 +7,7 @@ from flax import nnx
 from training_runs import CONFIG, ByBrightness
 
 import vim_jax
+from vim_jax.data.batches import mix_array
 from vim_jax.models import create_model
 from vim_jax.training import evaluate, predict
 from vim_jax.training.image_sets import thumbnails
@@ -48,13 +49,32 @@ def test_shuffles_are_averaged(model):
     logits = predict(model, IMAGES, remixed=MIXER, times=3, key=key, batch_size=16)
 
     def shuffled(time):
-        keys = [jax.random.fold_in(jax.random.fold_in(key, time), i) for i in range(30)]
+        folded = jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), time)
+        keys = [jax.random.fold_in(folded, i) for i in range(30)]
         pairs = zip(keys, IMAGES, strict=True)
         return np.stack([np.asarray(vim_jax.shuffle(k, x, 2)) for k, x in pairs])
 
     each = [predict(model, shuffled(time), batch_size=16) for time in range(3)]
     np.testing.assert_allclose(logits, np.mean(each, axis=0), rtol=1e-3, atol=1e-3)
     assert np.abs(each[0] - each[1]).max() > 0.01
+
+
+class Pixels(nnx.Module):
+    """A model whose logits are the pixels that it sees."""
+
+    def __call__(self, images, *, train=False):
+        return images.reshape(len(images), -1)
+
+
+def test_no_shuffle_repeats_the_one_that_mixed_the_images():
+    images = np.random.default_rng(0).permuted(
+        np.tile(np.arange(64, dtype=np.uint8), (200, 1)), axis=1
+    ).reshape(200, 8, 8, 1)  # fmt: skip
+    mixed = mix_array(MIXER, jax.random.key(0), images)
+    seen = predict(Pixels(), mixed, remixed=MIXER)
+    back = np.rint(seen * 255).reshape(images.shape) == images
+    # Once more, the same permutation of four pixels would put half of them back.
+    assert 0.22 < back.mean() < 0.28
 
 
 def test_averaging_steadies_logits(model):
@@ -88,6 +108,10 @@ def test_devices_share_the_work(model, expected):
     [
         (dict(times=0, remixed=MIXER), "times is 0: use at least 1"),
         (dict(times=2), "times is 2 without remixed: give the settings"),
+        (
+            dict(times=2, remixed=vim_jax.VisualMixer(level=0.5, clip=True)),
+            "other regions on mixed images: give the region_size",
+        ),
     ],
 )
 def test_times_are_checked(options, message, model):

@@ -103,7 +103,8 @@ def test_one_of_two_processes_is_terminated(tmp_path):
     codes, errors = finish(processes)
     assert codes == [143, 143], errors
     latest = max(int(path.name) for path in (tmp_path / "checkpoints").glob("[0-9]*"))
-    assert latest == read_lines(tmp_path)[-1]["step"] < 1600
+    # Amid an epoch, too: processes ask each other every few steps.
+    assert read_lines(tmp_path)[-1]["step"] <= latest < 1600
 
 
 def test_each_process_reads_only_its_rows():
@@ -126,6 +127,8 @@ def test_each_process_reads_only_its_rows():
         (dict(JAX_NUM_PROCESSES="2", JAX_PROCESS_ID="1"), None),
         (dict(TPU_WORKER_HOSTNAMES="localhost"), None),
         (dict(TPU_WORKER_HOSTNAMES="a,b"), (None, None, None)),
+        (dict(TPU_PROCESS_ADDRESSES="a:1,b:1"), (None, None, None)),
+        (dict(MEGASCALE_COORDINATOR_ADDRESS="a"), (None, None, None)),
         (dict(JAX_COORDINATOR_ADDRESS="a:1"), ("a:1", None, None)),
         (
             dict(
@@ -144,6 +147,8 @@ def test_the_environment_says_whether_there_are_others(
         "JAX_NUM_PROCESSES",
         "JAX_PROCESS_ID",
         "TPU_WORKER_HOSTNAMES",
+        "TPU_PROCESS_ADDRESSES",
+        "MEGASCALE_COORDINATOR_ADDRESS",
     ):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():

@@ -14,7 +14,7 @@ class ScaleByStAdamState(NamedTuple):
     """State of `scale_by_st_adam`; both fields have the structure of the params."""
 
     mu: optax.Updates  # first moment; dtype mu_dtype, or that of the parameter
-    nu: optax.Updates  # second moment; dtype of the parameter, float32 at least
+    nu: optax.Updates  # second moment; real, as wide as the parameter, 32 bits at least
 
 
 def scale_by_st_adam(
@@ -52,16 +52,18 @@ def scale_by_st_adam(
             mu=optax.tree.zeros_like(params, dtype=mu_dtype),
             # 0.999 rounds to 1 in bfloat16, and one step changes nu by less than
             # the spacing of bfloat16 numbers: a 16-bit nu would never decay.
-            nu=_widen(optax.tree.zeros_like(params)),
+            nu=_widen(optax.tree.real(optax.tree.zeros_like(params))),
         )
 
     def update_fn(updates, state, params=None):
         del params
         grads = _widen(updates)
         mu = optax.tree.update_moment(grads, _widen(state.mu), b1, 1)
-        nu = optax.tree.update_moment(grads, state.nu, b2, 2)
+        nu = optax.tree.update_moment_per_elem_norm(grads, state.nu, b2, 2)
         directions = jax.tree.map(
-            lambda g, m, v: (m / (jnp.sqrt(v + eps_root) + eps)).astype(g.dtype),
+            lambda g, m, v: (m / (jnp.sqrt(v + eps_root) + eps).astype(m.dtype)).astype(
+                g.dtype
+            ),
             updates,
             mu,
             nu,

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from vim_jax.cli import options, training_sets
 from vim_jax.cli.console import out as console
-from vim_jax.cli.console import progress, say
+from vim_jax.cli.console import progress, say, warn
 from vim_jax.mixer import VisualMixer
 
 if TYPE_CHECKING:
@@ -216,9 +216,9 @@ def train(
         data, test_data, mixed_already, side, mixer
     )
     _check(fresh, train_mixed, test_mixed, remix, eval_remixes, mixer)
+    regions = training_sets.regions_of(data, mixer, fresh)
     if crop_multiple is None:
-        grid = mixer.region_size if mixer and not fresh else 1
-        crop_multiple = grid if isinstance(grid, int) else 1
+        crop_multiple = regions if isinstance(regions, int) else 1
     patch = {"patch_size": patch_size, "patch_encoder": patch_encoder}
     # What torchvision's weights expect of images.
     usual = {} if weights is None else {"normalize": "imagenet"}
@@ -257,8 +257,13 @@ def train(
             progress=show,
         )
     initial = _initial_model(config, sets, weights)
-    if flip and mixer is not None and not fresh:
-        training_sets.check_flips(mixer, sets.train.images.shape[2])
+    if flip and isinstance(regions, int):
+        training_sets.check_flips(regions, sets.train.images.shape[2])
+    if (flip or crop) and regions == "planned" and parallel.is_main():
+        warn(
+            "--flip and --crop move regions, which have many sizes here, to where "
+            "those of other images are not"
+        )
     if parallel.is_main():
         say(training_sets.summary(sets))
     train_set, test_sets = training_sets.prepared(
@@ -330,14 +335,16 @@ def _initial_model(
     """Returns the model to start from, or None to start from fresh parameters.
 
     Raises:
-      ValueError: if the model, the weights or the batch size do not fit, before hours
-        of mixing.
+      ValueError: if the model, the weights, the batch size or the crop do not fit,
+        before hours of mixing.
     """
+    from vim_jax.training.augment import check_crop
     from vim_jax.training.image_sets import resolve_num_classes, steps_in_epoch
     from vim_jax.training.initial import described_config, initial_model
 
     steps_in_epoch(sets.train, config.batch_size)
     shape = sets.train.images.shape[1:]
+    check_crop(config.crop, shape)
     classes = resolve_num_classes(config.num_classes, sets.train, {"test": sets.test})
     if weights is not None:
         return initial_model(config, shape, classes, weights)
@@ -353,4 +360,4 @@ def _model_option(text: str) -> tuple[str, Any]:
         parsed = json.loads(value.lower() if value in ("True", "False") else value)
     except json.JSONDecodeError:
         parsed = value
-    return name, tuple(parsed) if isinstance(parsed, list) else parsed
+    return name, parsed

@@ -1,6 +1,6 @@
 """Which images `vim-jax train` trains and tests on, and how they are mixed."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vim_jax.cli import published
 from vim_jax.cli.console import progress
@@ -81,10 +81,30 @@ def prepared(
     return train_set, test_sets
 
 
-def check_flips(mixer: VisualMixer, width: int) -> None:
+def regions_of(
+    data: str, mixer: VisualMixer | None, fresh: bool
+) -> int | Literal["entire", "planned"] | None:
+    """Returns the region size of training images as augmentation gets them.
+
+    Args:
+      data: the images; their manifest tells, if they have one and no mixer does.
+      mixer: how they are mixed, or None.
+      fresh: whether that comes after augmentation.
+
+    Returns:
+      A region size, "planned" for regions of many sizes, or None for plain images.
+    """
+    if fresh:
+        return None
+    if mixer is not None:
+        return mixer.region_size or "planned"
+    settings = published.settings_of(data)
+    return None if settings is None else settings["region_size"] or "planned"
+
+
+def check_flips(size: int, width: int) -> None:
     """Raises ValueError if mirrored images would have other regions."""
-    size = mixer.region_size
-    if isinstance(size, int) and size < width and width % size:
+    if size < width and width % size:
         raise ValueError(
             f"--flip moves regions of {size} pixels, which do not divide a width of "
             f"{width}: leave it out, or choose another --region-size"

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 ComputeDtype: TypeAlias = Literal["float32", "bfloat16"]
-"""Of convolutions and matrix products. Parameters and normalisation stay in float32."""
+"""Of convolutions and matrix products, and what transformer blocks add up.
+
+Parameters, normalisation and logits stay in float32.
+"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

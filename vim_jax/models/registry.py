@@ -157,10 +157,19 @@ def model_config(
     _, config_class, fixed = _MODELS[name]
     return config_class(
         num_classes=num_classes,
-        image_size=(image_size,) * 2 if isinstance(image_size, int) else image_size,
+        image_size=(
+            (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
+        ),
         channels=channels,
-        **{**fixed, **options},
+        **{**fixed, **_with_tuples(options)},
     )
+
+
+def _with_tuples(value: Any) -> Any:
+    """Return a value with tuples for lists, as JSON makes them: configs are hashed."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(x) for name, x in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def check_options(name: str, options: Iterable[str]) -> None:

@@ -44,17 +44,27 @@ def random_crop(
     Raises:
       ValueError: If a shift could move all of the image out of sight.
     """
-    if largest >= min(image.shape[:2]):
-        height, width = image.shape[:2]
-        raise ValueError(
-            f"crop is {largest} for images of {height} x {width} pixels: use less than "
-            "their shorter side."
-        )
+    check_crop(largest, image.shape)
     count = largest // multiple
     steps = jax.random.randint(key, (2,), 0, 2 * count + 1)
     padded = jnp.pad(image, ((largest, largest), (largest, largest), (0, 0)))
     start = (*(steps * multiple), jnp.zeros_like(steps[0]))
     return jax.lax.dynamic_slice(padded, start, image.shape)
+
+
+def check_crop(largest: int, image_shape: tuple[int, ...]) -> None:
+    """Raises ValueError if a shift could move all of an image out of sight.
+
+    Args:
+      largest: See `random_crop`.
+      image_shape: (height, width, ...) of the images.
+    """
+    height, width = image_shape[:2]
+    if largest >= min(height, width):
+        raise ValueError(
+            f"crop is {largest} for images of {height} x {width} pixels: use less than "
+            "their shorter side."
+        )
 
 
 def remix(

@@ -51,7 +51,8 @@ class TrainConfig:
         decay) or "sgd" (momentum 0.9).
       weight_decay: Strength of the decay, at least 0: decoupled from the gradient,
         except for "sgd", where it is the L2 penalty's gradient. Vectors (biases,
-        normalisation scales) do not decay. "adam" has none: that is "adamw".
+        normalisation scales) do not decay; position embeddings and Swin's position bias
+        do. "adam" has none: that is "adamw".
       clip_norm: Largest norm of a step's gradient, which is scaled down to it; None
         leaves gradients as they are.
       warmup_fraction: Share of all steps in which the learning rate first rises

@@ -18,6 +18,9 @@ from vim_jax.training.termination import EXIT_CODE
 
 # Steps between looks at the loss. Looking waits for the device, so not every step.
 _STEPS_PER_LOOK = 25
+# Several processes ask each other whether to stop when they look: about this often, as
+# machines are taken away half a minute after SIGTERM.
+_SECONDS_PER_LOOK = 2.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,9 +96,11 @@ def train_epoch(
     earlier = (epoch - 1) * len(chosen)
     pending: list[Any] = []
     clock = time.perf_counter()
+    alone = jax.process_count() == 1
+    interval = _STEPS_PER_LOOK if alone else 1
 
     def look() -> None:
-        nonlocal clock
+        nonlocal clock, interval
         if not pending:
             return
         found, finite = jax.device_get((pending, _all_finite(state.params)))
@@ -113,7 +118,12 @@ def train_epoch(
         if not finite:
             step = earlier + totals.steps
             raise _not_finite(config, f"Parameters are not finite after step {step}")
-        totals.seconds -= clock - (clock := time.perf_counter())
+        seconds = -clock + (clock := time.perf_counter())
+        totals.seconds += seconds
+        if not alone:
+            slowest = parallel.highest(seconds / len(pending))
+            most = int(_SECONDS_PER_LOOK / slowest)
+            interval = min(max(most, 1), _STEPS_PER_LOOK)
         advance(len(pending))
         pending.clear()
 
@@ -123,11 +133,10 @@ def train_epoch(
     ):
         state, metrics = train_step(state, *batch)
         pending.append(metrics)
-        long_ago = len(pending) == _STEPS_PER_LOOK
+        # Before the evaluation, which takes long, too.
+        long_ago = len(pending) >= interval or step == epoch * len(chosen)
         # Processes agree when they look, one alone can stop after any step.
-        stop = (long_ago or jax.process_count() == 1) and parallel.in_any(
-            sigterm_came()
-        )
+        stop = (long_ago or alone) and parallel.in_any(sigterm_came())
         due = _divides(config.checkpoint_every_steps, step) and step % len(chosen) != 0
         if long_ago or stop or due:
             look()

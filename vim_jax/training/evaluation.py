@@ -15,6 +15,9 @@ from vim_jax.training.augment import image_keys, remix
 from vim_jax.training.parallel import Layout, make_layout, put
 from vim_jax.training.step import to_unit
 
+_APART = 2**32 - 1
+"""What no batch or image is numbered by: folded in, it keeps keys apart."""
+
 
 def predict(
     model: nnx.Module,
@@ -38,7 +41,8 @@ def predict(
         the same regions; give a region size. None takes the images as they are.
       times: How many shuffles of each image to average over.
       key: Of the shuffles: a PRNG key; image i of shuffle t uses
-        `fold_in(fold_in(key, t), i)`. By default `jax.random.key(0)`.
+        `fold_in(fold_in(fold_in(key, 2**32 - 1), t), i)`, another key than any that
+        `VisualMixer` makes of `key`. By default `jax.random.key(0)`.
       batch_size: Images at a time; a multiple of the number of devices.
       layout: Where batches lie; by default on the first device.
 
@@ -46,8 +50,8 @@ def predict(
       float32 logits, in the order of the images.
 
     Raises:
-      ValueError: If times is below 1, or above without anything to shuffle by; if the
-        images are not uint8 `n h w c`, or none.
+      ValueError: If times is below 1, or above without anything to shuffle by; if
+        `remixed` has no region size; if the images are not uint8 `n h w c`, or none.
     """
     batches = _logits(model, images, remixed, times, key, batch_size, layout)
     return np.concatenate(jax.device_get(list(batches)))[: len(images)]
@@ -111,6 +115,11 @@ def _logits(
             f"times is {times} without remixed: give the settings that the images were "
             "mixed with, or use times=1."
         )
+    if remixed is not None and remixed.region_size is None:
+        raise ValueError(
+            f"remixed is {remixed}, which would plan other regions on mixed images: "
+            "give the region_size that they were mixed with."
+        )
     if images.dtype != np.uint8 or images.ndim != 4 or len(images) == 0:
         raise ValueError(
             f"images are {images.dtype} {images.shape}: pass uint8 [n, height, width, "
@@ -118,8 +127,10 @@ def _logits(
         )
     if layout is None:
         layout = make_layout(batch_size, jax.local_devices()[:1])
-    if remixed is not None and key is None:
-        key = jax.random.key(0)
+    if remixed is not None:
+        key = jax.random.key(0) if key is None else key
+        # To repeat the shuffle that mixed an image would put some pixels back.
+        key = jax.random.fold_in(key, _APART)
     graphdef, state = nnx.split(model)
     state = nnx.to_pure_dict(state)
     for start in range(0, len(images), batch_size):

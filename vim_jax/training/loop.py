@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import optax.tree
 from flax import nnx
 
+from vim_jax.data.writers import locked
 from vim_jax.training import checkpoint, display, parallel, records, tensorboard
+from vim_jax.training.augment import check_crop
 from vim_jax.training.config import TrainConfig
 from vim_jax.training.epoch import Totals, checkpoint_due, train_epoch
 from vim_jax.training.evaluation import evaluate
@@ -105,7 +107,7 @@ def train(
 
     Raises:
       ValueError: If the data, the settings and the model do not fit together, or
-        `out` holds another run.
+        `out` holds another run, or one that another process is at.
       FloatingPointError: If the loss is not finite.
       RuntimeError: If `out` has checkpoints and all of them are damaged, or
         tensorboardX is wanted and not installed.
@@ -127,6 +129,7 @@ def train(
     check_image_sets(train_set, test_sets)
     num_classes = resolve_num_classes(config.num_classes, train_set, test_sets)
     steps_per_epoch = steps_in_epoch(train_set, config.batch_size)
+    check_crop(config.crop, train_set[0].shape[1:])
     if write_tensorboard:
         if out is None:
             raise ValueError("write_tensorboard is True without out: give a folder.")
@@ -152,16 +155,13 @@ def train(
     folder = None if out is None else pathlib.Path(out)
     epochs: list[dict[str, Any]] = []
     totals = Totals()
-    if folder is not None:
-        records.claim(folder, config, train_set, test_sets, given)
-        restored = checkpoint.restore_latest(folder / "checkpoints", state)
-        if restored is not None:
-            state, epochs = restored.state, restored.metadata["epochs"]
-            totals = Totals(**restored.metadata["totals"])
-        if is_main:
-            # Epochs after the checkpoint are run again, and so are their lines.
-            records.write_metrics(folder, epochs)
-    resumed_at = len(epochs)
+    stop = False
+    alone = locked(folder) if folder and is_main else contextlib.nullcontext()
+    bar = display.progress_bar(progress and is_main)
+    # Without a folder there is nothing that SIGTERM should wait for.
+    listening = (
+        holding_back_sigterm() if folder else contextlib.nullcontext(lambda: False)
+    )
 
     def save(state: TrainState) -> None:
         if folder is not None:
@@ -169,13 +169,17 @@ def train(
             metadata = {"epochs": epochs, "totals": dataclasses.asdict(totals)}
             checkpoint.save(folder / "checkpoints", step, state, metadata)
 
-    bar = display.progress_bar(progress and is_main)
-    # Without a folder there is nothing that SIGTERM should wait for.
-    listening = (
-        holding_back_sigterm() if folder else contextlib.nullcontext(lambda: False)
-    )
-    stop = False
-    with bar, listening as sigterm_came:
+    with alone, bar, listening as sigterm_came:
+        if folder is not None:
+            records.claim(folder, config, train_set, test_sets, given)
+            restored = checkpoint.restore_latest(folder / "checkpoints", state)
+            if restored is not None:
+                state, epochs = restored.state, restored.metadata["epochs"]
+                totals = Totals(**restored.metadata["totals"])
+            if is_main:
+                # Epochs after the checkpoint are run again, and so are their lines.
+                records.write_metrics(folder, epochs)
+        resumed_at = len(epochs)
         task = bar.add_task(config.model, total=config.epochs * steps_per_epoch)
         bar.update(task, completed=resumed_at * steps_per_epoch + totals.steps)
         for epoch in range(resumed_at + 1, config.epochs + 1):
@@ -223,15 +227,15 @@ def train(
             if stop and epoch < config.epochs:
                 raise SystemExit(EXIT_CODE)
 
-    if (
-        folder is not None
-        and is_main
-        and (resumed_at < config.epochs or not (folder / "result.json").exists())
-    ):
-        shape = train_set[0].shape[1:]
-        names = None if label_names is None else list(label_names)
-        result = _result(config, num_classes, shape, names, state, epochs)
-        records.write_result(folder, result)
+        if (
+            folder is not None
+            and is_main
+            and (resumed_at < config.epochs or not (folder / "result.json").exists())
+        ):
+            shape = train_set[0].shape[1:]
+            names = None if label_names is None else list(label_names)
+            result = _result(config, num_classes, shape, names, state, epochs)
+            records.write_result(folder, result)
     if stop:
         raise SystemExit(EXIT_CODE)
     state = parallel.on_one_device(state)

@@ -27,14 +27,21 @@ def initialize() -> None:
 
     It does if JAX_COORDINATOR_ADDRESS is set, to ``host:port`` of the first process.
     Then JAX_NUM_PROCESSES and JAX_PROCESS_ID (from 0) say which process this is; where
-    they are not set, as under Slurm or Open MPI, JAX finds out. It also does on a TPU
-    pod slice, where TPU_WORKER_HOSTNAMES lists several hosts. Call it before anything
+    they are not set, as under Slurm or Open MPI, JAX finds out. It also does where
+    TPU_WORKER_HOSTNAMES or TPU_PROCESS_ADDRESSES lists several hosts, or
+    MEGASCALE_COORDINATOR_ADDRESS is set, as on TPU slices under Kubernetes; on other
+    TPU machines call `jax.distributed.initialize()` yourself. Call it before anything
     else that uses JAX; the second call does nothing.
+
+    JAX's preemption service is left out: it would hold back SIGTERM, to which `train`
+    listens itself, also before and after training.
 
     Raises:
       ValueError: If a variable is no number, or only one of the two is set.
     """
-    several_hosts = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    lists = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
+    several_hosts = any("," in os.environ.get(name, "") for name in lists)
+    several_hosts |= "MEGASCALE_COORDINATOR_ADDRESS" in os.environ
     coordinator = os.environ.get("JAX_COORDINATOR_ADDRESS")
     if jax.distributed.is_initialized() or not (coordinator or several_hosts):
         return
@@ -44,6 +51,7 @@ def initialize() -> None:
             "Only one of JAX_NUM_PROCESSES and JAX_PROCESS_ID is set: set both, or "
             "neither where a cluster tells JAX."
         )
+    jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(coordinator, count, number)
 
 
@@ -61,9 +69,14 @@ def is_main() -> bool:
 
 def in_any(flag: bool) -> bool:
     """Whether the flag is set in any process; all must ask at the same time."""
+    return highest(float(flag)) > 0
+
+
+def highest(value: float) -> float:
+    """Return the highest value of all processes, which must ask at the same time."""
     if jax.process_count() == 1:
-        return flag
-    return bool(multihost_utils.process_allgather(np.array(flag)).any())
+        return value
+    return float(multihost_utils.process_allgather(np.float32(value)).max())
 
 
 def make_layout(batch_size: int, devices: Sequence[Any] | None = None) -> Layout:

@@ -94,7 +94,10 @@ def _refuse_differences(
 
 
 def _read_run(path: pathlib.Path) -> dict[str, Any]:
-    """Return what ``config.json`` holds, or raise ValueError if that is no run's."""
+    """Return what ``config.json`` holds, or raise ValueError if that is no run's.
+
+    A setting that is not there is newer than the run, which had its default.
+    """
     try:
         run = json.loads(path.read_text())
     except ValueError:
@@ -104,7 +107,7 @@ def _read_run(path: pathlib.Path) -> dict[str, Any]:
             f"{path} is not that of a training run, or damaged: use another folder for "
             "out."
         )
-    return run
+    return {**dataclasses.asdict(TrainConfig()), **run}
 
 
 def _weights_fingerprint(model: nnx.Module) -> str:

@@ -18,6 +18,8 @@ from vim_jax.training.step import init_state, merge
 def load_model(out: str | os.PathLike[str]) -> nnx.Module:
     """Return the model of a finished run, as `train` handed it back.
 
+    Several processes (`vim_jax.training.initialize`) call this together.
+
     Args:
       out: Folder of the run.
 
@@ -61,14 +63,6 @@ def _config(written: dict[str, Any]) -> TrainConfig:
     return TrainConfig(
         **{
             **written,
-            "model_options": _with_tuples(written["model_options"]),
             "fresh": None if mixer is None else VisualMixer(**mixer),
         }
     )
-
-
-def _with_tuples(value: Any) -> Any:
-    """Return a value with tuples for lists, which JSON makes of them."""
-    if isinstance(value, dict):
-        return {name: _with_tuples(x) for name, x in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
