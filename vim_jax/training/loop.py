@@ -156,7 +156,7 @@ def train(
     epochs: list[dict[str, Any]] = []
     totals = Totals()
     stop = False
-    alone = locked(folder) if folder and is_main else contextlib.nullcontext()
+    lock = locked(folder) if folder and is_main else contextlib.nullcontext()
     bar = display.progress_bar(progress and is_main)
     # Without a folder there is nothing that SIGTERM should wait for.
     listening = (
@@ -169,7 +169,7 @@ def train(
             metadata = {"epochs": epochs, "totals": dataclasses.asdict(totals)}
             checkpoint.save(folder / "checkpoints", step, state, metadata)
 
-    with alone, bar, listening as sigterm_came:
+    with lock, bar, listening as sigterm_came:
         if folder is not None:
             records.claim(folder, config, train_set, test_sets, given)
             restored = checkpoint.restore_latest(folder / "checkpoints", state)

@@ -33,8 +33,8 @@ def initialize() -> None:
     TPU machines call `jax.distributed.initialize()` yourself. Call it before anything
     else that uses JAX; the second call does nothing.
 
-    JAX's preemption service is left out: it would hold back SIGTERM, to which `train`
-    listens itself, also before and after training.
+    JAX's preemption service is left out: `train` listens to SIGTERM itself, and before
+    and after training nobody would, so that processes did not end.
 
     Raises:
       ValueError: If a variable is no number, or only one of the two is set.
