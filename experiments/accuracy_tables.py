@@ -47,8 +47,8 @@ _SLIDES: Mapping[str, Mapping[str, tuple[float, float]]] = {
 _STAR = " *"
 _STARRED = (
     "A star marks what was measured with an earlier recipe: images with regions of 8 "
-    "pixels were shifted by 8 pixels, which left less of them than of others, digits "
-    "were mirrored, and scrambled thumbnails not scrambled again."
+    "pixels were shifted by 8 pixels, which left less of them than of others, and "
+    "scrambled thumbnails were not scrambled again."
 )
 
 
