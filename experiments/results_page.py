@@ -165,7 +165,8 @@ def optimizers_table(results: Results) -> str:
     """Returns what each optimizer achieved at its best rate."""
     heads = (
         "network", "images", "optimizer", "learning rate", "accuracy",
-        "steps to target", "cosine of gradients", "at a rate of 0.001", "seeds",
+        "steps to target", "cosine of gradients",
+        f"at a rate of {st_adam_ablation.SHARED_RATE:g}", "seeds",
     )  # fmt: skip
     found = st_adam_ablation.compared(results["rows"])
     cells = [

@@ -41,7 +41,7 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
 }
 _RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 _SETTING = "size 4"
-_SHARED_RATE = 1e-3
+SHARED_RATE = 1e-3
 _SHARE = 0.9  # Of the best final accuracy, to be reached in few steps.
 
 
@@ -231,7 +231,7 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "cosine_at_shared_rate": _cosine(
                         x
                         for x in _rows(rows, Place(model, setting, name), seed=0)
-                        if x["recipe"]["learning_rate"] == _SHARED_RATE
+                        if x["recipe"]["learning_rate"] == SHARED_RATE
                     ),
                 }
             )

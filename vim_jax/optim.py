@@ -60,14 +60,12 @@ def scale_by_st_adam(
         grads = _widen(updates)
         mu = optax.tree.update_moment(grads, _widen(state.mu), b1, 1)
         nu = optax.tree.update_moment_per_elem_norm(grads, state.nu, b2, 2)
-        directions = jax.tree.map(
-            lambda g, m, v: (m / (jnp.sqrt(v + eps_root) + eps).astype(m.dtype)).astype(
-                g.dtype
-            ),
-            updates,
-            mu,
-            nu,
-        )
+
+        def direction(g, m, v):
+            scale = (jnp.sqrt(v + eps_root) + eps).astype(m.dtype)
+            return (m / scale).astype(g.dtype)
+
+        directions = jax.tree.map(direction, updates, mu, nu)
         return directions, ScaleByStAdamState(optax.tree.cast_like(mu, state.mu), nu)
 
     return optax.GradientTransformation(init_fn, update_fn)

@@ -118,7 +118,8 @@ def train_epoch(
         if not finite:
             step = earlier + totals.steps
             raise _not_finite(config, f"Parameters are not finite after step {step}")
-        seconds = -clock + (clock := time.perf_counter())
+        now = time.perf_counter()
+        seconds, clock = now - clock, now
         totals.seconds += seconds
         if not alone:
             slowest = parallel.highest(seconds / len(pending))
@@ -133,7 +134,7 @@ def train_epoch(
     ):
         state, metrics = train_step(state, *batch)
         pending.append(metrics)
-        # Before the evaluation, which takes long, too.
+        # At the end of an epoch, too: the evaluation that follows takes long.
         long_ago = len(pending) >= interval or step == epoch * len(chosen)
         # Processes agree when they look, one alone can stop after any step.
         stop = (long_ago or alone) and parallel.in_any(sigterm_came())
