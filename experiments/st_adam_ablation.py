@@ -39,7 +39,7 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "AdamW": {"optimizer": "adamw", "weight_decay": 0.05},
     "SGD with momentum": {"optimizer": "sgd"},
 }
-_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 _SETTING = "size 4"
 SHARED_RATE = 1e-3
 _SHARE = 0.9  # Of the best final accuracy, to be reached in few steps.
@@ -95,7 +95,7 @@ PRESETS: Mapping[Name, Preset] = {
         {"resnet8": {}, "vit_tiny_patch4": {}},
         5,
         50,
-        rates=(1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+        rates=_RATES[1:],
     ),
     "gpu": Preset(
         "cifar10",
