@@ -1,13 +1,16 @@
 """Plans cut from a quadtree at thresholds: their sizes, their energy, the search."""
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vim_jax.corners import pair_energies
 from vim_jax.grids import block_lengths
-from vim_jax.quadtree import KEY_BITS, Level, Quadtree, repeated
+from vim_jax.quadtree import KEY_BITS, Quadtree, repeated
+from vim_jax.steps import kept
 
 NO_REGION = 2**KEY_BITS
 """The threshold above all keys: no block is a region. The lowest is 1."""
@@ -22,9 +25,9 @@ class Cut(NamedTuple):
     top: jax.Array | int
     other: jax.Array | int
 
-    def merges(self, level: Level) -> jax.Array:
-        """Returns which blocks are regions or parts of them, bool `rows cols`."""
-        return (level.top >= self.top) | (level.key >= self.other)
+    def merges(self, keys: jax.Array, tops: jax.Array) -> jax.Array:
+        """Returns which blocks are regions or parts of them, bool of their shape."""
+        return (tops >= self.top) | (keys >= self.other)
 
 
 class Curve(NamedTuple):
@@ -53,14 +56,7 @@ class Curve(NamedTuple):
         return jnp.where(self.tops >= top, NO_REGION - 1, self.keys)
 
 
-def total_gain(tree: Quadtree) -> jax.Array:
-    """Returns the energy that all blocks add, int64: of the grid of the largest."""
-    levels = [*tree.fine, tree.coarse]
-    gains = (jnp.where(Cut(1, 1).merges(x), x.gain, 0).sum(-2).sum() for x in levels)
-    return sum(gains, start=jnp.int64(0))
-
-
-def curve(tree: Quadtree, whole: jax.Array) -> Curve:
+def curve_of(tree: Quadtree, whole: jax.Array) -> Curve:
     """Returns the curve of a quadtree.
 
     Args:
@@ -85,7 +81,7 @@ def _flat(parts: list[jax.Array]) -> jax.Array:
     missing = -sum(part.size for part in parts) % (32 * _SUMMED)
     parts = [*parts, jnp.zeros(missing, jnp.int32)]
     flat = jnp.concatenate([part.reshape(-1) for part in parts])
-    return flat.reshape(_SUMMED, -1)
+    return flat.reshape(_SUMMED, flat.size // _SUMMED)
 
 
 def search(curve: Curve, gain: jax.Array, last: Cut, first: jax.Array) -> Cut:
@@ -121,38 +117,68 @@ def search(curve: Curve, gain: jax.Array, last: Cut, first: jax.Array) -> Cut:
     return Cut(jnp.where(first, low, last.top), jnp.where(first, low, nearest))
 
 
-def sizes_at(tree: Quadtree, cut: Cut) -> jax.Array:
-    """Returns the int32 `h w` sizes of the plan for a cut."""
+def merged_at(tree: Quadtree, curve: Curve, cut: Cut) -> list[jax.Array]:
+    """Returns which blocks are regions or parts of them at a cut.
 
-    def count(above, level):
-        merged = cut.merges(level)
-        return repeated(above, merged.shape) + merged.astype(jnp.int32), None
-
-    start = jnp.zeros_like(tree.coarse.key, shape=tree.coarse.key.shape[1:])
-    levels, _ = jax.lax.scan(count, start + 0 * cut.top, tree.coarse, reverse=True)
-    for level in reversed(tree.fine):
-        levels, _ = count(levels, level)
-    return repeated(jnp.int32(1) << levels, tree.shape)
-
-
-def energy_at(tree: Quadtree, cut: Cut, turn: jax.Array) -> jax.Array:
-    """Returns the expected energy of the plan for a cut, int64.
+    Read from the curve, so that keys need not be kept twice.
 
     Args:
       tree: the quadtree.
+      curve: its curve.
       cut: the thresholds.
+
+    Returns:
+      bool `rows cols`, one a fine level, and the coarse ones as one.
+    """
+    shapes = [level.gain.shape for level in (*tree.fine, tree.coarse)]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    merged = cut.merges(curve.keys, curve.tops).reshape(-1)
+    parts = jnp.split(merged, ends)
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=False)]
+
+
+def total_gain(tree: Quadtree, merged: list[jax.Array]) -> jax.Array:
+    """Returns the energy that blocks add, int64: exact for the grid of the largest."""
+    levels = zip((*tree.fine, tree.coarse), merged, strict=True)
+    gains = (jnp.where(chosen, level.gain, 0) for level, chosen in levels)
+    return sum((x.sum(-2).sum() for x in gains), start=jnp.int64(0))
+
+
+def sizes_at(tree: Quadtree, merged: list[jax.Array]) -> jax.Array:
+    """Returns the int32 `h w` sizes of the plan that `merged_at` tells of."""
+
+    def count(above, merged):
+        return repeated(above, merged.shape) + merged.astype(jnp.int32), None
+
+    *fine, coarse = merged
+    start = jnp.zeros(coarse.shape[1:], jnp.int32) + 0 * coarse.sum(dtype=jnp.int32)
+    levels, _ = jax.lax.scan(count, start, coarse, reverse=True)
+    for level in reversed(fine):
+        levels, _ = count(levels, level)
+        # XLA would fuse all of them into each pixel's size.
+        levels = kept(levels, straight=False)
+    return repeated(jnp.int32(1) << levels, tree.shape)
+
+
+def energy_at(tree: Quadtree, merged: list[jax.Array], turn: jax.Array) -> jax.Array:
+    """Returns the expected energy of a plan, int64.
+
+    Args:
+      tree: the quadtree.
+      merged: from `merged_at`.
       turn: int32 scalar that is not known at compile time and equal for all images of a
         batch: a loop counter.
     """
+    levels = [*tree.fine, tree.coarse]
     spreads = [
-        jnp.where(cut.merges(level), level.spread, 0)
-        for level in [*tree.fine, tree.coarse]
+        jnp.where(merged, level.spread, 0)
+        for merged, level in zip(merged, levels, strict=True)
     ]
     if not tree.fine:
         spreads.insert(0, spreads[0][0])
         spreads[1] = spreads[1][1:]
 
-    means, shuffled = _region_means(tree, cut, turn)
+    means, shuffled = _region_means(tree, merged, turn)
     rows, cols = shuffled.shape
     zero = turn >> 30  # Unknown to XLA, lest it keeps copies of all pixels in 32 bits.
 
@@ -169,39 +195,42 @@ def energy_at(tree: Quadtree, cut: Cut, turn: jax.Array) -> jax.Array:
 
 
 def _region_means(
-    tree: Quadtree, cut: Cut, turn: jax.Array
+    tree: Quadtree, merged: list[jax.Array], turn: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the mean of each finest block's region, and whether it is in one.
 
     int32 `planes rows+1 cols+1` and `rows+1 cols+1`.
     """
+    *fine, coarse = merged
 
-    def down(state, level: Level):
-        means, merged = state
-        rows, cols = (n + 1 for n in level.key.shape)
-        above = repeated(merged, (rows, cols))[None] > 0
+    def down(state, merged, own_means):
+        means, above = state
+        rows, cols = (n + 1 for n in merged.shape)
+        above = repeated(above, (rows, cols))[None] > 0
         means = repeated(means, (rows, cols))
-        means = jnp.where(above, means, level.blocks.mean[:, :rows, :cols])
-        return means, jnp.pad(cut.merges(level).astype(jnp.int32), ((0, 1), (0, 1)))
+        means = jnp.where(above, means, own_means[:, :rows, :cols])
+        return means, jnp.pad(merged.astype(jnp.int32), ((0, 1), (0, 1)))
 
-    def start(level):
-        shape = *level.blocks.mean.shape[-3:-2], *(n + 1 for n in level.key.shape[-2:])
-        means = jnp.zeros(shape, jnp.int32) + 0 * cut.top
+    def start(merged, own_means):
+        shape = own_means.shape[-3], *(n + 1 for n in merged.shape[-2:])
+        means = jnp.zeros(shape, jnp.int32) + 0 * merged.sum(dtype=jnp.int32)
         return means, means[0]
 
+    means = tree.coarse.blocks.mean
     state, _ = jax.lax.scan(
-        lambda state, level: (down(state, level), None),
-        start(tree.coarse),
-        tree.coarse,
+        lambda state, level: (down(state, *level), None),
+        start(coarse, means),
+        (coarse, means),
         reverse=True,
     )
-    for level in reversed(tree.fine):
+    for merges, level in reversed(list(zip(fine, tree.fine, strict=True))):
         # XLA would fuse means into all that reads them, and compute them many times. It
         # cannot see that this loop has one turn.
+        args = merges, level.blocks.mean
         state = jax.lax.fori_loop(
             turn,
             turn + 1,
-            lambda _, __, state=state, level=level: down(state, level),
-            start(level),
+            lambda _, __, state=state, args=args: down(state, *args),
+            start(*args),
         )
     return state

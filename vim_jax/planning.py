@@ -29,7 +29,17 @@ from vim_jax._types import (
     check_channels,
     concrete,
 )
-from vim_jax.cuts import NO_REGION, Cut, curve, energy_at, search, sizes_at, total_gain
+from vim_jax.cuts import (
+    NO_REGION,
+    Curve,
+    Cut,
+    curve_of,
+    energy_at,
+    merged_at,
+    search,
+    sizes_at,
+    total_gain,
+)
 from vim_jax.grids import grids_of, uniform_energies
 from vim_jax.moments import ENERGY_UNIT, exact, grey_integers
 from vim_jax.quadtree import Quadtree, blocks_of, quadtree
@@ -204,9 +214,7 @@ def _nearer(target: jax.Array, a: _Fit, b: _Fit) -> _Fit:
     return _where(abs(b.energy - target) < abs(a.energy - target), b, a)
 
 
-def _fit_quadtree(
-    tree: Quadtree, whole: jax.Array, target: jax.Array, best: _Fit
-) -> _Fit:
+def _fit_quadtree(tree: Quadtree, curve: Curve, target: jax.Array, best: _Fit) -> _Fit:
     """Returns the quadtree plan nearest to the target, or `best` if that is nearer.
 
     The quadtree's own sums are a little off where sizes change, so it aims again by
@@ -214,14 +222,14 @@ def _fit_quadtree(
     """
     if not tree.fine and not len(tree.coarse.key):
         return best  # An image of up to three pixels a side has no blocks.
-    gains = curve(tree, whole)
 
     def improve(turn, state):
         last, best = state
-        found = gains.gain(gains.under(last.cut.top), last.cut.other)
+        found = curve.gain(curve.under(last.cut.top), last.cut.other)
         error = last.energy - tree.own - found
-        cut = search(gains, target - tree.own - error, last.cut, turn == 0)
-        found = _Fit(cut, last.size, energy_at(tree, cut, turn))
+        cut = search(curve, target - tree.own - error, last.cut, turn == 0)
+        energy = energy_at(tree, merged_at(tree, curve, cut), turn)
+        found = _Fit(cut, last.size, energy)
         return found, _nearer(target, best, found)
 
     return jax.lax.fori_loop(0, ROUNDS, improve, (_untouched(tree), best))[1]
@@ -273,13 +281,16 @@ def plan_for(
         unit_blocks, (h, w), 1 << grids.step, grids.units, copies
     )
     whole = energies[-1]
+    curve = curve_of(tree, whole)
 
     def uniform(index):
         sizes = jnp.array(grids.sizes, jnp.int32)
         return _Fit(untouched.cut, untouched.size + sizes[index], energies[index])
 
     one = untouched.size + 1
-    coarsest = _Fit(Cut(one, one), untouched.size, own + total_gain(tree))
+    lowest = Cut(one, one)
+    blocks = total_gain(tree, merged_at(tree, curve, lowest))
+    coarsest = _Fit(lowest, untouched.size, own + blocks)
     if grids.plans:
         coarsest = uniform(grids.plans - 1)
 
@@ -289,7 +300,7 @@ def plan_for(
         high, low = span >> GOAL_BITS, span & (2**GOAL_BITS - 1)
         target = own + high * goal + ((low * goal) >> GOAL_BITS)
     best = _nearer(target, untouched, coarsest)
-    best = _fit_quadtree(tree, whole, target, best)
+    best = _fit_quadtree(tree, curve, target, best)
     if grids.plans:
         misses = abs(energies[: grids.plans] - target)
         numbers = jnp.arange(grids.plans)
@@ -304,7 +315,8 @@ def plan_for(
     best = _where(whole < own, coarsest, best)
     best = _where((own == 0) & (whole == 0), untouched, best)
 
-    size = jnp.where(best.size > 0, best.size, sizes_at(tree, best.cut))
+    size = sizes_at(tree, merged_at(tree, curve, best.cut))
+    size = jnp.where(best.size > 0, best.size, size)
     factor = scale * ENERGY_UNIT * (1 / (h * w * c))
 
     def as_vfe(energy):
