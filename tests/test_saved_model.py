@@ -121,6 +121,7 @@ def test_predict_names_the_classes_of_images(photos, capsys):
         assert row["image"].split("/")[0] == row["label"] == row["class"]
         assert 0.5 < float(row["probability"]) <= 1
     assert "100.0% of 40 labelled images are right." in err
+    assert "is what the network was trained on" in " ".join(err.split())
 
 
 @pytest.mark.slow
@@ -256,8 +257,8 @@ def test_options_that_suit_neither_images_nor_network_are_refused(
 
 def test_contradicting_options_are_refused(tmp_path, capsys):
     command = ["predict", "--run", tmp_path, "--data", "embedded:digits"]
-    assert _code([*command, "--remixes", 2]) == 2
-    assert "--remixes needs to know the regions" in capsys.readouterr().err
+    assert _code([*command, "--remixes", 2, "--channels", "joint"]) == 2
+    assert "give --region-size, too" in " ".join(capsys.readouterr().err.split())
     assert _code([*command, "--remixes", -1, "--region-size", 2]) == 2
     assert "--remixes -1 makes no sense" in capsys.readouterr().err
     assert _code([*command, "--region-size", 2]) == 2

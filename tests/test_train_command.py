@@ -305,7 +305,11 @@ def test_another_run_in_the_folder_is_refused(tmp_path, capsys):
         ([*DIGITS, "--channels", "joint"], "but not how much: give --level"),
         ([*DIGITS, "--max-region", "4"], "but not how much: give --level"),
         ([*DIGITS, "--batch-size", "401"], "has only 400 images"),
-        ([*DIGITS, "--flip", "--region-size", "3"], "do not divide a width of 8"),
+        ([*DIGITS, "--flip", "--region-size", "3"], "do not divide a side of 8"),
+        (
+            [*DIGITS, "--crop", "3", "--region-size", "3"],
+            "--crop moves regions of 3 pixels, which do not divide a side of 8",
+        ),
         (
             [*DIGITS, "--mixed-already", "--side", "4"],
             "--side 4 would blend the regions of embedded:digits",

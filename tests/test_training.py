@@ -1,11 +1,10 @@
 """Training on small real data: scikit-learn's 8x8 digits."""
 
-import contextlib
 import dataclasses
 import json
 import shutil
 import sys
-import types
+import time
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ from training_runs import CONFIG, RESNET, read_lines, run
 
 from vim_jax.data.writers import locked
 from vim_jax.models import create_model
-from vim_jax.training import load_model, loop, predict
+from vim_jax.training import display, load_model, loop, predict
 from vim_jax.training.epoch import shuffled_batches
 from vim_jax.training.initial import initial_model
 from vim_jax.training.optimizers import make_optimizer
@@ -290,33 +289,48 @@ def test_bfloat16_computes_narrow_and_keeps_parameters_wide(uninterrupted, sets)
     np.testing.assert_allclose(losses, expected, rtol=0.05)
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_tensorboard(installed, uninterrupted, sets, tmp_path, monkeypatch):
+def events_in(folder):
+    """Yields the events that TensorBoard would read, as TFRecords hold them."""
+    from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
+
+    for path in sorted(folder.iterdir()):
+        rest = path.read_bytes()
+        while rest:
+            length = int.from_bytes(rest[:8], "little")
+            yield Event.FromString(rest[12 : 12 + length])
+            rest = rest[16 + length :]
+
+
+def test_tensorboard_gets_all_epochs_of_all_starts(uninterrupted, sets, tmp_path):
     history, _ = uninterrupted
-    written = []
 
-    class SummaryWriter(contextlib.nullcontext):
-        def __init__(self, folder, *, purge_step):
-            super().__init__(self)
-            assert folder == str(tmp_path / "run/tensorboard")
+    def stop_at_three(record, epochs):
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+        return ""
 
-        def add_scalar(self, name, value, step):
-            written.append((name, value, step))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(display, "summary", stop_at_three)
+        with pytest.raises(KeyboardInterrupt):
+            run(CONFIG, *sets, out=tmp_path, write_tensorboard=True, progress=True)
+    time.sleep(1)  # Files are named by the second.
+    run(CONFIG, *sets, out=tmp_path, write_tensorboard=True)
+    values = {
+        (value.tag, event.step): value.simple_value
+        for event in events_in(tmp_path / "tensorboard")
+        for value in event.summary.value
+    }
+    assert {name for name, _ in values} >= {"train_loss", "dark_accuracy", "seconds"}
+    for line in history.epochs:
+        for name in ("train_loss", "plain_accuracy"):
+            assert values[name, line["step"]] == pytest.approx(line[name])
 
-    module = types.SimpleNamespace(SummaryWriter=SummaryWriter) if installed else None
-    monkeypatch.setitem(sys.modules, "tensorboardX", module)
-    out = tmp_path / "run"
-    if not installed:
-        with pytest.raises(RuntimeError, match=r"needs tensorboardX, .* not installed"):
-            run(CONFIG, *sets, out=out, write_tensorboard=True)
-        assert not out.exists()
-        return
-    run(CONFIG, *sets, out=out, write_tensorboard=True)
-    assert [w for w in written if w[0] == "plain_accuracy"] == [
-        ("plain_accuracy", line["plain_accuracy"], line["step"])
-        for line in history.epochs
-    ]
-    assert {"train_loss", "dark_accuracy"} < {name for name, _, _ in written}
+
+def test_tensorboard_is_missed_before_training(sets, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(RuntimeError, match=r"needs tensorboardX, .* not installed"):
+        run(CONFIG, *sets, out=tmp_path / "run", write_tensorboard=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_host_does_not_wait_for_each_step(uninterrupted, sets, monkeypatch):

@@ -66,7 +66,9 @@ def test_unfinished_checkpoint_does_not_count(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(),
-                                    lambda path: path.write_text("{")])  # fmt: skip
+                                    lambda path: path.write_text("{"),
+                                    lambda path: path.write_text("{}"),
+                                    lambda path: path.write_text("null")])  # fmt: skip
 def test_a_useless_checkpoint_never_drives_out_a_good_one(tmp_path, damage):
     """A run that went on from 20 is killed while it writes 25."""
     for step in (10, 20, 30):

@@ -31,6 +31,12 @@ from vim_jax.training import TrainConfig
         (dict(model_options=[("depth", 1)]), "use a dict of options by name"),
         (dict(model_options={"image_size": 9}), "no option 'image_size': its options"),
         (dict(model_options={"rngs": 0}), "no option 'rngs': its options are"),
+        (dict(model_options={"dim": "abc"}), "dim is 'abc': use a whole number"),
+        (dict(model_options={"depth": 1.5}), "depth is 1.5: use a whole number"),
+        (
+            dict(model_options={"position_embedding": "no"}),
+            "position_embedding is 'no': use True or False",
+        ),
         (dict(batch_size=-1), "batch_size is -1: use at least 1"),
         (dict(checkpoint_every=0), "checkpoint_every is 0: use at least 1"),
         (dict(learning_rate=0.0), "learning_rate is 0.0: use a positive"),
@@ -69,6 +75,13 @@ def test_numbers_become_pythons(unchecked):
     config = TrainConfig(**given)
     numbers = config.epochs, config.seed, config.learning_rate, config.weight_decay
     assert json.dumps(numbers) == "[3, 5, 0.5, 1.0]"
+
+
+def test_options_are_the_configs_own_and_plain(unchecked):
+    widths = [np.int64(4), 8]
+    config = TrainConfig(model="resnet8", model_options={"widths": widths})
+    widths.append(16)
+    assert json.dumps(config.model_options) == '{"widths": [4, 8]}'
 
 
 def test_every_field_is_frozen_and_explained():

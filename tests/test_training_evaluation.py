@@ -1,6 +1,7 @@
 """Logits and accuracy, of images as they are and shuffled again."""
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
@@ -117,6 +118,20 @@ def test_devices_share_the_work(model, expected):
 def test_times_are_checked(options, message, model):
     with pytest.raises(ValueError, match=message):
         predict(model, IMAGES, **options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros((len(IMAGES), 1), int), "one integer for each of its"),
+        (np.zeros(len(IMAGES)), "one integer for each of its"),
+        (np.full(len(IMAGES), 99), "run from 99 to 99: number them from 0 to"),
+    ],
+)
+def test_labels_are_checked(labels, message, model, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, IMAGES, labels)
 
 
 def test_thumbnails_are_those_of_mixed_images_in_regions_of_the_originals():

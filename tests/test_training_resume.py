@@ -20,7 +20,7 @@ from training_runs import (
 )
 
 import vim_jax
-from vim_jax.training import checkpoint, loop
+from vim_jax.training import checkpoint, evaluation, loop
 
 pytestmark = pytest.mark.usefixtures("kept_programs")
 
@@ -153,6 +153,26 @@ def test_sigterm_saves_and_exits(step, stepwise, sets, tmp_path, monkeypatch):
     assert (tmp_path / f"checkpoints/{step}/manifest.json").exists()
     resumed = run(STEPWISE, *sets, out=tmp_path)
     assert taken == 24  # None was taken twice.
+    assert without_seconds(resumed.epochs) == without_seconds(stepwise.epochs)
+
+
+def test_sigterm_amid_tests_saves_the_epoch(stepwise, sets, tmp_path, monkeypatch):
+    forward, batches = evaluation._forward, []
+
+    def interrupting(*args):
+        batches.append(args)
+        if len(batches) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return forward(*args)
+
+    monkeypatch.setattr(evaluation, "_forward", interrupting)
+    with pytest.raises(SystemExit) as exit_info:
+        run(STEPWISE, *sets, out=tmp_path)
+    assert exit_info.value.code == 143
+    assert len(batches) == 2  # Of five of the first set.
+    assert read_lines(tmp_path) == []
+    assert (tmp_path / "checkpoints/8/manifest.json").exists()
+    resumed = run(STEPWISE, *sets, out=tmp_path)
     assert without_seconds(resumed.epochs) == without_seconds(stepwise.epochs)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import tyro
 
 from vim_jax._types import Channels
-from vim_jax.cli import options, published
-from vim_jax.cli.console import complain, err, progress
+from vim_jax.cli import options, published, trained_on
+from vim_jax.cli.console import complain, err, progress, warn
 from vim_jax.mixer import VisualMixer
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def predict(
     remixes: Annotated[
         int,
         tyro.conf.arg(
-            help="Take the mean over N further shuffles of each mixed image; takes "
-            "--region-size.",
+            help="Take the mean over N further shuffles of each mixed image, in the "
+            "regions of the training images, or of --region-size.",
             metavar="N",
         ),
     ] = 0,
@@ -78,10 +78,15 @@ def predict(
 
     mixer = _mixer(remixes, region_size, channels, scramble_regions)
     model: Any = training.load_model(run)
-    known = records.read_result(run).get("label_names") or []
+    result = records.read_result(run)
+    known, told = result.get("label_names") or [], result.get("trained_on") or {}
+    if remixes:
+        mixer = trained_on.mixer_of(told, mixer)
     # A model has two classes at least, and a run may not know the names of its own.
     names = [*known, *map(str, range(len(known), model.config.num_classes))]
     _check_images(data, side, model.config, mixer)
+    for sentence in trained_on.warnings(told, data, split):
+        warn(sentence)
     source = open_source(data, split=split, data_dir=data_dir)
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(["image", "class", "probability", "label"])
@@ -125,7 +130,7 @@ def _mixer(
     channels: Channels,
     scramble_regions: bool,
 ) -> VisualMixer | None:
-    """Returns how to shuffle again, or None.
+    """Returns how to shuffle again, or None if no option says it.
 
     Raises:
       ValueError: on options that contradict each other.
@@ -140,7 +145,12 @@ def _mixer(
             )
         return None
     if region_size is None:
-        raise ValueError("--remixes needs to know the regions: give --region-size")
+        if channels != "independent" or scramble_regions:
+            raise ValueError(
+                "--channels and --scramble-regions say how regions are shuffled, but "
+                "not which: give --region-size, too, or leave them out"
+            )
+        return None
     return options.mixer_from(
         None, None, region_size, None, channels, scramble_regions, False
     )

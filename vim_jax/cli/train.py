@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from rich.table import Table
 
-from vim_jax.cli import options, training_sets
+from vim_jax.cli import options, trained_on, training_sets
 from vim_jax.cli.console import out as console
 from vim_jax.cli.console import progress, say, warn
 from vim_jax.mixer import VisualMixer
@@ -257,8 +257,11 @@ def train(
             progress=show,
         )
     initial = _initial_model(config, sets, weights)
-    if flip and isinstance(regions, int):
-        training_sets.check_flips(regions, sets.train.images.shape[2])
+    if isinstance(regions, int):
+        # Shifts that are no multiples of the regions cut them up anyway, as asked for.
+        shifts = crop > 0 and crop_multiple % regions == 0
+        shape = sets.train.images.shape[1:]
+        training_sets.check_moves(regions, shape, flip=flip, crop=shifts)
     if (flip or crop) and regions == "planned" and parallel.is_main():
         warn(
             "--flip and --crop move regions, which have many sizes here, to where "
@@ -278,6 +281,9 @@ def train(
         model=initial,
         label_names=sets.label_names,
     )
+    if parallel.is_main():
+        told = trained_on.described(data, mixer, train_mixed)
+        records.add_to_result(out, {"trained_on": told})
     accuracies = {name: history.final[f"{name}_accuracy"] for name in test_sets}
     if eval_remixes:
         accuracy = training.evaluate(
@@ -347,6 +353,12 @@ def _initial_model(
     check_crop(config.crop, shape)
     classes = resolve_num_classes(config.num_classes, sets.train, {"test": sets.test})
     if weights is not None:
+        if shape[2] != 3 and config.model_options["normalize"] == "imagenet":
+            raise ValueError(
+                f"--weights {weights}: torchvision's are of networks for three "
+                f"channels, and these images have {shape[2]}; for weights of another "
+                "network give --model-option normalize=fixed"
+            )
         return initial_model(config, shape, classes, weights)
     described_config(config, shape, classes)
     return None

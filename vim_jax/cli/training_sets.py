@@ -102,13 +102,23 @@ def regions_of(
     return None if settings is None else settings["region_size"] or "planned"
 
 
-def check_flips(size: int, width: int) -> None:
-    """Raises ValueError if mirrored images would have other regions."""
-    if size < width and width % size:
-        raise ValueError(
-            f"--flip moves regions of {size} pixels, which do not divide a width of "
-            f"{width}: leave it out, or choose another --region-size"
-        )
+def check_moves(size: int, shape: tuple[int, ...], *, flip: bool, crop: bool) -> None:
+    """Raises ValueError if moved images would have other regions.
+
+    Args:
+      size: of regions, in pixels.
+      shape: height and width of the images, and what comes after.
+      flip: whether they are mirrored.
+      crop: whether they are shifted.
+    """
+    height, width = shape[:2]
+    moved = [("--flip", width)] * flip + [("--crop", width), ("--crop", height)] * crop
+    for option, side in moved:
+        if size < side and side % size:
+            raise ValueError(
+                f"{option} moves regions of {size} pixels, which do not divide a side "
+                f"of {side}: leave it out, or choose another --region-size"
+            )
 
 
 def summary(sets: "TrainTest") -> str:

@@ -181,6 +181,8 @@ def _by_count(
             progress(number + 1, len(source))
         if train.count == test.count == capacity:
             break
+    if progress is not None:
+        progress(train.count + test.count, train.count + test.count)
     return _result(train, test, source.label_names)
 
 

@@ -1,6 +1,9 @@
 """What the configs of all models have in common."""
 
 import dataclasses
+import math
+import types
+import typing
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -32,10 +35,13 @@ class ModelConfig:
     dtype: ComputeDtype = "float32"
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-                raise ValueError(f"{field.name} is {value}: use at least 1.")
+        for name, kind in typing.get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            check_type(name, value, kind)
+            if kind is int and value < 1:
+                raise ValueError(f"{name} is {value}: use at least 1.")
+            if kind is float and not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value}: use zero or a positive number.")
         if min(self.image_size) < 1:
             raise ValueError(
                 f"image_size is {self.image_size}: use sides of at least 1 pixel."
@@ -116,6 +122,50 @@ class TransformerConfig(ModelConfig):
         ModelConfig.__post_init__(self)
         check_divides("patch_size", self.patch_size, self.image_size)
         check_choice("patch_encoder", self.patch_encoder, ("linear", "sorted"))
+
+
+def check_type(name: str, value: Any, kind: Any) -> None:
+    """Raise a ValueError unless `value` is of a field's type.
+
+    Args:
+      name: Of the field.
+      value: Its value.
+      kind: Its annotation. Choices are left to `check_choice`.
+    """
+    if not _is_of(value, kind):
+        raise ValueError(f"{name} is {value!r}: use {_words_for(kind)}.")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_of(value, each) for each in args)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = args[:1] * len(value) if args[-1] is ... else args
+        return len(value) == len(kinds) and all(map(_is_of, value, kinds))
+    # True and False are instances of int.
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _words_for(kind: Any) -> str:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_words_for, args))
+    if origin is not tuple:
+        return {int: "a whole number", float: "a number", bool: "True or False"}[kind]
+    if args[-1] is not ...:
+        if set(args) == {int}:
+            return f"{len(args)} whole numbers"
+        return f"({', '.join(map(_words_for, args))})"
+    if args[0] is int:
+        return "whole numbers, as in (2, 3)"
+    return f"rows of {_words_for(args[0])}"
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

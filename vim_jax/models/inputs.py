@@ -28,8 +28,14 @@ def standardize(
       The images in float32, same shape.
 
     Raises:
-      ValueError: If the images are not of the shape the model was built for.
+      ValueError: If the images are no floats, or not of the shape the model was built
+        for.
     """
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(
+            f"The images are {images.dtype}: models take floats in [0, 1], such as "
+            "images / 255."
+        )
     expected = (*config.image_size, config.channels)
     if images.shape[1:] != expected:
         height, width, channels = images.shape[1:]

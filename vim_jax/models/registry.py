@@ -1,11 +1,14 @@
 """Models by name."""
 
 import dataclasses
-from collections.abc import Iterable
+import typing
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from flax import nnx
 
+from vim_jax.models.config import check_type
 from vim_jax.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config
 from vim_jax.models.mobilenet_v3 import SMALL, MobileNetV3, MobileNetV3Config
 from vim_jax.models.resnet import ResNet, ResNetConfig
@@ -78,7 +81,7 @@ def list_models() -> list[str]:
 
     Names that end in ``_cifar``, ``resnet8`` and ``vit_tiny_patch4`` are for images of
     about 32x32 pixels: their last features are 1/8 of a side wide, or 1/4. The others
-    are torchvision's, and for photographs.
+    are for photographs, and torchvision's but for ``vit_s16`` and ``vit_ti16``.
     """
     return sorted(_MODELS)
 
@@ -153,31 +156,37 @@ def model_config(
     Raises:
       ValueError: If the name or an option is unknown, or a value does not fit.
     """
-    check_options(name, options)
+    options = checked_options(name, options)
     _, config_class, fixed = _MODELS[name]
+    size = _plain(image_size)
     return config_class(
-        num_classes=num_classes,
-        image_size=(
-            (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
-        ),
-        channels=channels,
-        **{**fixed, **_with_tuples(options)},
+        num_classes=_plain(num_classes),
+        image_size=(size, size) if isinstance(size, int) else size,
+        channels=_plain(channels),
+        **{**fixed, **options},
     )
 
 
-def _with_tuples(value: Any) -> Any:
-    """Return a value with tuples for lists, as JSON makes them: configs are hashed."""
-    if isinstance(value, dict):
-        return {name: _with_tuples(x) for name, x in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
+def _plain(value: Any) -> Any:
+    """Return tuples for lists, as JSON makes them, and Python's for NumPy's numbers.
+
+    Configs are hashed, and written as JSON.
+    """
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def check_options(name: str, options: Iterable[str]) -> None:
-    """Raises ValueError if there is no such model, or it has no such options.
+def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options of a model in plain types.
 
     Args:
       name: See `create_model`.
-      options: Names of options.
+      options: Values by name.
+
+    Raises:
+      ValueError: If there is no such model, it has no such option, or a value is of
+        another type.
     """
     if name not in _MODELS:
         raise ValueError(
@@ -191,3 +200,8 @@ def check_options(name: str, options: Iterable[str]) -> None:
             raise ValueError(
                 f"{name} has no option {option!r}: its options are {', '.join(known)}."
             )
+    kinds = typing.get_type_hints(config_class)
+    plain = {option: _plain(value) for option, value in options.items()}
+    for option, value in plain.items():
+        check_type(option, value, kinds[option])
+    return plain

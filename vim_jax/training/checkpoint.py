@@ -160,6 +160,8 @@ def _find_damage(folder: pathlib.Path) -> str | None:
     try:
         expected = json.loads((folder / _MANIFEST).read_text())
     except ValueError:
+        expected = None
+    if not (expected and isinstance(expected, dict)):
         return f"its {_MANIFEST} is damaged"
     found = _digests(folder)
     for name in expected:

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from vim_jax.mixer import VisualMixer
 from vim_jax.models import list_models
-from vim_jax.models.registry import check_options
+from vim_jax.models.registry import checked_options
 
 Optimizer: TypeAlias = Literal[
     "st_adam", "adam", "adam_no_bias_correction", "adamw", "sgd"
@@ -118,7 +118,8 @@ class TrainConfig:
             )
         self._check_types()
         self._set_python_numbers()
-        check_options(self.model, self.model_options)
+        options = checked_options(self.model, self.model_options)
+        object.__setattr__(self, "model_options", options)
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:

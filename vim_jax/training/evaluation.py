@@ -1,7 +1,7 @@
 """Logits and accuracy of a model on a set of images."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -12,11 +12,15 @@ from jaxtyping import Float, Int, UInt8
 
 from vim_jax.mixer import VisualMixer
 from vim_jax.training.augment import image_keys, remix
+from vim_jax.training.image_sets import check_classes, check_labels
 from vim_jax.training.parallel import Layout, make_layout, put
 from vim_jax.training.step import to_unit
 
 _APART = 2**32 - 1
 """What no batch or image is numbered by: folded in, it keeps keys apart."""
+
+_AHEAD = 4
+"""How many batches are given to the device before their results are waited for."""
 
 
 def predict(
@@ -67,6 +71,7 @@ def evaluate(
     key: jax.Array | None = None,
     batch_size: int = 256,
     layout: Layout | None = None,
+    after_batch: Callable[[], None] | None = None,
 ) -> float:
     """Return the share of images whose largest logit is the label's.
 
@@ -79,9 +84,11 @@ def evaluate(
       key: See `predict`.
       batch_size: See `predict`.
       layout: See `predict`.
+      after_batch: Called after each batch; what it raises ends the evaluation.
 
     Raises:
-      ValueError: As `predict`.
+      ValueError: As `predict`, or if the labels are not one integer an image, each the
+        number of a logit.
 
     Examples:
       >>> import numpy as np
@@ -98,10 +105,19 @@ def evaluate(
       >>> accuracy in (0.0, 1.0)
       True
     """
-    batches = _logits(model, images, remixed, times, key, batch_size, layout)
-    # Fetched at the end: to wait for each batch would leave the device idle.
-    classes = jax.device_get([jnp.argmax(logits, axis=-1) for logits in batches])
-    return float((np.concatenate(classes)[: len(images)] == labels).mean())
+    check_labels("the images", images, labels)
+    classes: list[jax.Array] = []
+    for logits in _logits(model, images, remixed, times, key, batch_size, layout):
+        if not classes:
+            check_classes("the images", labels, logits.shape[-1])
+        classes.append(jnp.argmax(logits, axis=-1))
+        # To wait for each batch would leave the device idle.
+        if len(classes) > _AHEAD:
+            jax.block_until_ready(classes[-_AHEAD - 1])
+        if after_batch is not None:
+            after_batch()
+    found = np.concatenate(jax.device_get(classes))[: len(images)]
+    return float((found == labels).mean())
 
 
 def _logits(

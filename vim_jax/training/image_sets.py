@@ -33,11 +33,7 @@ def check_image_sets(train_set: ImageSet, test_sets: dict[str, ImageSet]) -> Non
             )
         if len(images) == 0:
             raise ValueError(f"{name} has no images: pass at least one.")
-        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-            raise ValueError(
-                f"The labels of {name} are {labels.dtype} {labels.shape}: pass one "
-                f"integer for each of its {len(images)} images."
-            )
+        check_labels(name, images, labels)
         if images.shape[1:] != expected:
             raise ValueError(
                 f"The images of {name} are {images.shape[1:]} but those of the "
@@ -47,6 +43,37 @@ def check_image_sets(train_set: ImageSet, test_sets: dict[str, ImageSet]) -> Non
         raise ValueError(
             'A test set is called "train": use another name, as train_accuracy is the '
             "accuracy on the training set."
+        )
+
+
+def check_labels(name: str, images: np.ndarray, labels: np.ndarray) -> None:
+    """Raises ValueError unless there is one integer an image.
+
+    Args:
+      name: Of the set.
+      images: Of the set.
+      labels: Its labels.
+    """
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"The labels of {name} are {labels.dtype} {labels.shape}: pass one integer "
+            f"for each of its {len(images)} images."
+        )
+
+
+def check_classes(name: str, labels: np.ndarray, num_classes: int) -> None:
+    """Raises ValueError if a label is outside 0 to num_classes - 1.
+
+    Args:
+      name: Of the set.
+      labels: Its labels.
+      num_classes: How many classes there are.
+    """
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"The labels of {name} run from {labels.min()} to {labels.max()}: number "
+            f"them from 0 to {num_classes - 1}, or give the network as many classes, "
+            "num_classes."
         )
 
 
@@ -81,12 +108,7 @@ def resolve_num_classes(
     if num_classes is None:
         num_classes = max(2, int(train_set[1].max()) + 1)
     for name, (_, labels) in {"train_set": train_set, **test_sets}.items():
-        if labels.min() < 0 or labels.max() >= num_classes:
-            raise ValueError(
-                f"The labels of {name} run from {labels.min()} to {labels.max()}: "
-                f"number them from 0 to {num_classes - 1}, or set num_classes to the "
-                "number of classes."
-            )
+        check_classes(name, labels, num_classes)
     return num_classes
 
 

@@ -2,11 +2,12 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import pathlib
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -169,7 +170,11 @@ def train(
             metadata = {"epochs": epochs, "totals": dataclasses.asdict(totals)}
             checkpoint.save(folder / "checkpoints", step, state, metadata)
 
-    with lock, bar, listening as sigterm_came:
+    def save_and_stop(state: TrainState) -> NoReturn:
+        save(state)
+        raise SystemExit(EXIT_CODE)
+
+    with lock, bar, listening as sigterm_came, contextlib.ExitStack() as stack:
         if folder is not None:
             records.claim(folder, config, train_set, test_sets, given)
             restored = checkpoint.restore_latest(folder / "checkpoints", state)
@@ -180,6 +185,11 @@ def train(
                 # Epochs after the checkpoint are run again, and so are their lines.
                 records.write_metrics(folder, epochs)
         resumed_at = len(epochs)
+        write_summaries = None
+        if write_tensorboard and is_main and resumed_at < config.epochs:
+            assert folder is not None
+            first = resumed_at * steps_per_epoch + 1
+            write_summaries = stack.enter_context(tensorboard.writing(folder, first))
         task = bar.add_task(config.model, total=config.epochs * steps_per_epoch)
         bar.update(task, completed=resumed_at * steps_per_epoch + totals.steps)
         for epoch in range(resumed_at + 1, config.epochs + 1):
@@ -206,11 +216,14 @@ def train(
             if config.gradient_cosine:
                 pairs = steps_per_epoch - (epoch == 1)
                 record["gradient_cosine"] = totals.cosine / max(pairs, 1)
-            tested = merge(graphdef, state)
-            for name, test_set in test_sets.items():
-                record[f"{name}_accuracy"] = evaluate(
-                    tested, *test_set, batch_size=config.batch_size, layout=layout
-                )
+            record |= _accuracies(
+                merge(graphdef, state),
+                test_sets,
+                config.batch_size,
+                layout,
+                sigterm_came=sigterm_came,
+                save_and_stop=functools.partial(save_and_stop, state),
+            )
             seconds = totals.seconds + time.perf_counter() - start
             record["seconds"] = round(seconds, 3)
             epochs.append(record)
@@ -219,8 +232,8 @@ def train(
                 bar.console.print(display.summary(record, config.epochs))
             if folder is not None and is_main:
                 records.append_metrics(folder, record)
-                if write_tensorboard:
-                    tensorboard.write(folder, record)
+                if write_summaries:
+                    write_summaries(record)
             stop = parallel.in_any(sigterm_came())
             if stop or checkpoint_due(config, epoch, record["step"]):
                 save(state)
@@ -240,6 +253,37 @@ def train(
         raise SystemExit(EXIT_CODE)
     state = parallel.on_one_device(state)
     return History(config=config, epochs=epochs, model=merge(graphdef, state))
+
+
+def _accuracies(
+    model: nnx.Module,
+    test_sets: dict[str, ImageSet],
+    batch_size: int,
+    layout: parallel.Layout,
+    *,
+    sigterm_came: Callable[[], bool],
+    save_and_stop: Callable[[], NoReturn],
+) -> dict[str, float]:
+    """Return the accuracy on each test set, if there is time for that."""
+
+    def look() -> None:
+        if sigterm_came():
+            save_and_stop()
+
+    # Several processes would have to ask each other after each batch.
+    alone = jax.process_count() == 1
+    found = {}
+    for name, test_set in test_sets.items():
+        if parallel.in_any(sigterm_came()):
+            save_and_stop()
+        found[f"{name}_accuracy"] = evaluate(
+            model,
+            *test_set,
+            batch_size=batch_size,
+            layout=layout,
+            after_batch=look if alone else None,
+        )
+    return found
 
 
 def _result(

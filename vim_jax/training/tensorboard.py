@@ -1,6 +1,8 @@
 """Metrics for TensorBoard, where tensorboardX is installed."""
 
+import contextlib
 import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -20,15 +22,24 @@ def summary_writer() -> Any:
     return SummaryWriter
 
 
-def write(folder: pathlib.Path, epoch: dict[str, Any]) -> None:
-    """Adds an epoch's metrics, which take the place of earlier ones from its step on.
+@contextlib.contextmanager
+def writing(
+    folder: pathlib.Path, step: int
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yields a function that writes one of `History.epochs`.
+
+    One writer a run: it names its file by the second, and begins it anew.
 
     Args:
       folder: Folder of the run.
-      epoch: One of `History.epochs`.
+      step: What an earlier start wrote from this step on does not count.
     """
-    step = epoch["step"]
     with summary_writer()(str(folder / "tensorboard"), purge_step=step) as writer:
-        for name, value in epoch.items():
-            if name not in ("epoch", "step"):
-                writer.add_scalar(name, value, step)
+
+        def write(epoch: dict[str, Any]) -> None:
+            for name, value in epoch.items():
+                if name not in ("epoch", "step"):
+                    writer.add_scalar(name, value, epoch["step"])
+            writer.flush()
+
+        yield write
