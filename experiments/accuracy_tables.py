@@ -48,7 +48,7 @@ _STAR = " *"
 _STARRED = (
     "A star marks what was measured with an earlier recipe: images with regions of 8 "
     "pixels were shifted by 8 pixels, which left less of them than of others, and "
-    "scrambled thumbnails were not scrambled again."
+    "scrambled thumbnails were not scrambled again; the plot has hollow points there."
 )
 
 
@@ -61,7 +61,7 @@ def network(row: Mapping[str, Any]) -> str:
 def accuracy_table(results: Results) -> str:
     """Returns the accuracy of networks by what they were trained on."""
     rows = results["rows"]
-    runs = list(table2_accuracy.runs(_preset(results)))
+    runs = runs_of(results)
     heads = (
         "data", "network", "region size", "plain", "mixed", "averaged over shuffles",
         "thumbnail-trained", "drop", "slides' drop", "difference", "training", "seeds",
@@ -78,7 +78,7 @@ def accuracy_table(results: Results) -> str:
                     ("plain", None), ("mixed", setting), ("thumbnail", setting)
                 )
             ]  # fmt: skip
-            (plain, mixed, thumbnails), star = _newest(ways, runs)
+            (plain, mixed, thumbnails), star = newest(ways, runs)
             if not mixed:
                 continue  # Not finished.
             drop = 100 * float(
@@ -115,15 +115,15 @@ def accuracy_table(results: Results) -> str:
         "networks of one kind and budget; the slides' (2.35 points on average, they "
         "say) is that of their network of this kind, at a region size that they do not "
         "give; the difference is how much more is lost here. Training: images times "
-        "epochs, and the seconds that the mixed network took. Test images: "
-        f"{_tested(rows)}."
+        "epochs, and the seconds that the mixed network took, others beside it. "
+        f"{_tested(rows)}"
     )
     if any(row[2].endswith(_STAR) for row in cells):
         words += f" {_STARRED}"
     return f"{words}\n\n{table(heads, cells)}"
 
 
-def _newest(
+def newest(
     ways: Sequence[Sequence[Mapping[str, Any]]], runs: Sequence[Run]
 ) -> tuple[list[list[Mapping[str, Any]]], str]:
     """Returns the rows of seeds that all ways have, and a star if some are outdated.
@@ -148,20 +148,32 @@ def _training(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _tested(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns how many test images each data set had."""
+    """Returns how many test images each data set had, and what they can tell apart."""
     counts = {DATA_NAMES.get(x["data"], x["data"]): x["tested"] for x in rows}
-    if len(set(counts.values())) == 1:
-        return f"{rows[0]['tested']:,}"
-    return ", ".join(f"{count:,} of {name}" for name, count in counts.items())
+    same = len(set(counts.values())) == 1
+    parts = []
+    for name, count in counts.items():
+        # Of two shares at worst, at 95 %.
+        least = 100 * 1.96 * (2 * 0.25 / count) ** 0.5
+        parts.append(
+            f"{count:,}{'' if same else f' of {name}'} (differences of up to "
+            f"{least:.1f} points may be chance)"
+        )
+    found = parts[0] if same else ", ".join(parts)
+    return f"Test images: {found}; seeds differ besides."
 
 
 def whole_grid(results: Results) -> str:
     """Returns all accuracies, and how much of the preset's grid they are."""
-    preset = _preset(results)
-    runs = list(table2_accuracy.runs(preset))
+    runs = runs_of(results)
     count = sum(is_done(run, results["rows"]) for run in runs)
-    done = f"{count} of the {len(runs)} runs of `{preset}` are done."
+    done = f"{count} of the {len(runs)} runs of `{_preset(results)}` are done."
     return f"{done} {accuracy_table(results)}"
+
+
+def runs_of(results: Results) -> list[Run]:
+    """Returns the runs of the preset that results are of, as they are today."""
+    return list(table2_accuracy.runs(_preset(results)))
 
 
 def _preset(results: Results) -> Any:
@@ -170,8 +182,8 @@ def _preset(results: Results) -> Any:
 
 
 def headline_table(results: Results) -> str:
-    """Returns the accuracies on CIFAR-10 at the smallest region sizes, in short."""
-    shown = ("size 2", "size 4")
+    """Returns the accuracies on CIFAR-10 in short: small regions, and a level."""
+    shown = ("size 2", "size 4", "level 0.6")
     rows = [
         row
         for row in results["rows"]

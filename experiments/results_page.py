@@ -166,7 +166,7 @@ def optimizers_table(results: Results) -> str:
     heads = (
         "network", "images", "optimizer", "learning rate", "accuracy",
         "steps to target", "cosine of gradients",
-        f"at a rate of {st_adam_ablation.SHARED_RATE:g}", "seeds",
+        f"at a rate of {st_adam_ablation.SHARED_RATE:g}, seed 0", "seeds",
     )  # fmt: skip
     found = st_adam_ablation.compared(results["rows"])
     cells = [

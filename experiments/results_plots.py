@@ -3,16 +3,20 @@
 import pathlib
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from experiments.accuracy_tables import DATA_NAMES, mean, network
+from experiments.accuracy_tables import DATA_NAMES, mean, network, newest, runs_of
 from experiments.page import IMAGES, Results
 from experiments.record import read
 
 
 def plot_accuracy(results: Results, path: pathlib.Path) -> None:
-    """Draws accuracy against region size: plain, mixed and thumbnail-trained."""
+    """Draws accuracy against region size: plain, mixed and thumbnail-trained.
+
+    Hollow where it was measured with an earlier recipe.
+    """
     rows = [
         row
         for row in results["rows"]
@@ -25,6 +29,7 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
     ]
     names = [network(row) for row in rows if row["setting"] == "size 8"]
     names = list(dict.fromkeys(names))
+    runs = runs_of(results)
     figure, axes = _axes(len(names), one_scale=True)
     for axis, name in zip(axes, names, strict=True):
         level = mean([x for x in plain if network(x) == name], "plain_accuracy")
@@ -36,11 +41,20 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
         ):
             here = [x for x in rows if (network(x), x["way"]) == (name, way)]
             sizes = sorted({int(x["setting"].removeprefix("size ")) for x in here})
-            means = [
-                mean([x for x in here if x["setting"] == f"size {size}"], metric)
-                for size in sizes
-            ]
-            axis.plot(sizes, [100 * (x or 0) for x in means], "o-", label=label)
+            means, outdated = [], []
+            for size in sizes:
+                found = [x for x in here if x["setting"] == f"size {size}"]
+                (found,), star = newest([found], runs)
+                means.append(100 * (mean(found, metric) or 0))
+                outdated += [size] if star else []
+            (line,) = axis.plot(sizes, means, "o-", label=label)
+            axis.plot(
+                outdated,
+                [means[sizes.index(size)] for size in outdated],
+                "o",
+                color="white",
+                markeredgecolor=line.get_color(),
+            )
         axis.set_xscale("log", base=2)
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.set_title(name, fontsize=10)
@@ -101,20 +115,37 @@ def plot_region_size(results: Results, path: pathlib.Path) -> None:
 
 
 def plot_gradients(results: Results, path: pathlib.Path) -> None:
-    """Draws the cosines of successive gradients while networks learn."""
+    """Draws cosines of successive gradients, and the noise that shuffling adds.
+
+    Dashed where images were mixed afresh at every step.
+    """
     names = list(dict.fromkeys(row["model"] for row in results["rows"]))
-    figure, axes = _axes(len(names))
-    for axis, model in zip(axes, names, strict=True):
-        for row in results["rows"]:
-            if row["model"] == model and row["way"] != "fresh":
-                steps = np.linspace(0, row["steps"], len(row["cosines"]))
-                label = f"mixed, {row['setting']}" if row["setting"] else "plain"
-                axis.plot(steps, row["cosines"], label=label)
-        axis.axhline(0, color="black", linewidth=0.8)
-        axis.set_title(model, fontsize=10)
-        axis.set_xlabel("step")
-    axes[0].set_ylabel("cosine of successive gradients")
-    axes[-1].legend(fontsize=8)
+    settings = list(dict.fromkeys(row["setting"] for row in results["rows"]))
+    colours = {setting: f"C{i}" for i, setting in enumerate(settings)}
+    figure, axes = _axes(2 * len(names))
+    for i, model in enumerate(names):
+        cosines, noise = axes[i], axes[len(names) + i]
+        for row in (row for row in results["rows"] if row["model"] == model):
+            label = "plain"
+            if row["setting"]:
+                fresh = ", fresh" if row["way"] == "fresh" else ""
+                label = f"mixed, {row['setting']}{fresh}"
+            style = "--" if row["way"] == "fresh" else "-"
+            look: Any = {"color": colours[row["setting"]], "linestyle": style}
+            steps = np.linspace(0, row["steps"], len(row["cosines"]))
+            cosines.plot(steps, row["cosines"], label=label, **look)
+            if row["noise"]:
+                count = len(row["noise"])
+                steps = np.arange(1, count + 1) * (row["steps"] / count)
+                noise.plot(steps, row["noise"], marker="o", markersize=3, **look)
+        cosines.axhline(0, color="black", linewidth=0.8)
+        noise.set_ylim(bottom=0)
+        cosines.set_ylabel("cosine of successive gradients")
+        noise.set_ylabel("noise of shuffling, share")
+        for axis in (cosines, noise):
+            axis.set_title(model, fontsize=10)
+            axis.set_xlabel("step")
+    axes[0].legend(fontsize=7)
     _save(figure, path)
 
 
