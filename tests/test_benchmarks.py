@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ import pytest
 
 import vim_jax
 from benchmarks import publish, train
+
+RESULTS = pathlib.Path(publish.__file__).parent / "results"
 
 
 @pytest.mark.slow
@@ -27,6 +30,18 @@ def test_smoke_preset_gives_numbers_and_a_table(name):
     for row in cells:
         assert len(row) == len(heads)
         assert all(isinstance(cell, str) for cell in row)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem
+)
+def test_committed_results_have_a_table(path):
+    name = path.stem.rpartition("_")[0]
+    heads, cells = importlib.import_module(f"benchmarks.{name}").table(
+        json.loads(path.read_text())
+    )
+    assert cells
+    assert {len(row) for row in cells} == {len(heads)}
 
 
 @pytest.mark.slow

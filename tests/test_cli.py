@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from folders import complaints, photograph, photographs, pixels, run_command, save, tree
 
-from vim_jax import SecretKey
+from vim_jax import SecretKey, cli
 from vim_jax.cli.console import as_options
 from vim_jax.data.errors import WorkerError
 
@@ -242,7 +242,7 @@ def test_failures_are_named_once_and_the_rest_is_done(call, folder):
     assert r"src/a\x1b[31m\n.png is empty" in sentences[0]
     assert "src/bad [red].png is not an image" in sentences[1]
     assert "\x1b" not in err
-    assert "2 files with another suffix left out." in out
+    assert "2 files left out: no image by suffix." in out
     assert len(pixels(folder / "dst")) == 4
 
 
@@ -262,8 +262,8 @@ def test_unreachable_targets_name_the_options(call, folder):
     code, _, err = call("mix", "boards", "dst", "--level", "0.5", "--key", "my.key")
     assert code == 1
     (sentence,) = complaints(err)
-    assert "a.png: level=0.5 means nothing for this image" in sentence
-    assert "clip=True" in sentence
+    assert "a.png: --level 0.5 means nothing for this image" in sentence
+    assert "--clip" in sentence
 
 
 def test_arguments_of_the_library_become_options():
@@ -284,7 +284,7 @@ def test_arguments_of_the_library_become_options():
 def test_large_image_names_the_option(call):
     code, _, err = call(*MIX, "--max-pixels", "100")
     assert code == 1
-    assert "max_pixels=384 or more" in complaints(err)[0]
+    assert "--max-pixels 384 or more" in complaints(err)[0]
 
 
 def test_discarded_key(call, folder):
@@ -396,3 +396,24 @@ def test_no_and_unknown_commands(call, arguments):
     code, _, err = call(*arguments)
     assert code == 2
     assert "use one of mix, merge, restore, audit, vfe, train, predict, demo" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "goes_on"),
+    [
+        (["mix", "a", "b"], True),
+        (["mix", "a", "b", "--format", "tfds"], False),
+        (["mix", "a", "b", "--runner=beam"], False),
+        (["vfe", "a"], False),
+    ],
+)
+def test_only_what_goes_on_says_so(arguments, goes_on, capsys, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_command", interrupted)
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(arguments)
+    assert exit_info.value.code == 130
+    ending = ": run the same command again to go on" if goes_on else ""
+    assert capsys.readouterr().err == f"vim-jax: interrupted{ending}\n"

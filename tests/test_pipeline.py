@@ -1,10 +1,12 @@
 """Many images at the same time: whatever a worker does at once, in their order."""
 
+import os
+
 import numpy as np
 import pytest
 
 from vim_jax import SecretKey, VisualMixer
-from vim_jax.data import DataError, Example, LazySource, pipeline
+from vim_jax.data import DataError, Example, LazySource, parallel, pipeline
 from vim_jax.data.job import Job
 
 
@@ -66,3 +68,13 @@ def test_few_are_under_way(monkeypatch):
         next(results)
     results.close()
     assert len(started) <= 10 + 8 * 2 + 3 * 2
+
+
+def test_cores_are_those_that_this_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert parallel.cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert 1 <= parallel.cores() <= len(allowed)

@@ -60,7 +60,7 @@ def test_merged_shards_are_byte_for_byte_one_run(tmp_path, count, options):
     run(src, tmp_path / "whole", **options)
     for number in reversed(range(1, count + 1)):
         run(src, tmp_path / "dst", f"{number}/{count}", **options)
-    assert merge(tmp_path / "dst") == 6
+    assert merge(tmp_path / "dst") == (6, 6)
     assert tree(tmp_path / "dst") == tree(tmp_path / "whole")
     assert not restore(tmp_path / "dst", tmp_path / "back", KEY).failures
 
@@ -340,6 +340,17 @@ def test_commands(here, capsys):
     code, _, err = run_command(capsys, "merge", "dst")
     assert code == 2
     assert "is merged already" in complaints(err)[0]
+
+
+def test_merge_tells_of_images_that_failed(here, capsys):
+    photographs(here / "src")
+    (here / "src/broken.png").write_bytes(b"no image")
+    SecretKey.generate().save("my.key")
+    assert {run_command(capsys, *MIX, "--shard", f"{i}/2")[0] for i in (1, 2)} == {0, 1}
+    code, out, err = run_command(capsys, "merge", "dst")
+    assert code == 1
+    assert "Merged: dst holds 4 mixed images." in out
+    assert "warning: 1 image of the 5 in the source failed" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(

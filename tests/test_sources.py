@@ -108,6 +108,11 @@ def test_folder_names_must_be_utf8(tmp_path):
     with pytest.raises(DataError) as error:
         folder(tmp_path)
     assert "rename" in sentence(error)
+    pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).unlink()
+    pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")).touch()
+    put(tmp_path, "a.png", 1)
+    source = folder(tmp_path)
+    assert (list(source.ids), len(source.skipped)) == (["a.png"], 1)
 
 
 def test_sources_work_in_threads_processes_and_grain(tmp_path):

@@ -1,9 +1,11 @@
 """Publishing with processes: the same bytes, and nothing left of them."""
 
+import contextlib
 import os
 import pathlib
 import pickle
 import signal
+import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
 
@@ -106,6 +108,35 @@ def test_a_pool_that_breaks_at_any_moment_says_so():
         raise BrokenProcessPool  # As when more is submitted.
 
 
+def test_a_worker_killed_while_it_starts_ends_the_job(tmp_path):
+    """Nobody waits for it to take a job longer than a pipe holds."""
+    source = LazySource(["x" * 60 + str(i) for i in range(20_000)], _die)
+    job = Job(source, MIXER, KEY, False, ".png")
+    raised = []
+
+    def use_a_pool():
+        with pytest.raises(WorkerError) as error, processes.pool(job, 2) as pool:
+            processes.submit(pool, pipeline.mix_some, None, [0]).result()
+        raised.append(error)
+
+    user = threading.Thread(target=use_a_pool, daemon=True)
+    user.start()
+    while not (workers := spawned(os.getpid())):
+        time.sleep(0.01)
+    os.kill(workers[0], signal.SIGKILL)
+    user.join(timeout=60)
+    assert raised
+
+
+def test_ctrl_c_leaves_processes_that_start_alone(tmp_path):
+    job = Job(LazySource(["a"], _die), MIXER, KEY, False, ".png")
+    with processes.pool(job, 1) as pool:
+        future = processes.submit(pool, pipeline.mix_some, None, [])
+        (worker,) = spawned(os.getpid())
+        os.kill(worker, signal.SIGINT)
+        assert future.result().results == []
+
+
 def test_a_job_travels_without_its_key():
     source = LazySource(["a"], _die)
     content = pickle.dumps(Job(source, MIXER, KEY, False, ".png"))
@@ -118,6 +149,16 @@ def children(pid):
     for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text().split()):
             found += [child, *children(child)]
+    return found
+
+
+def spawned(pid):
+    """The processes among them that work, or will."""
+    found = []
+    for child in children(pid):
+        with contextlib.suppress(OSError):
+            line = pathlib.Path(f"/proc/{child}/cmdline").read_bytes()
+            found += [child] if b"spawn_main" in line else []
     return found
 
 

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         given = f"{name!r} is no command" if name else "no command given"
         complain(f"{given}: use one of {', '.join(COMMANDS)}, or --help")
         sys.exit(USAGE)
-    with _ending_in_good_order(name), warnings.catch_warnings():
+    with _ending_in_good_order(name, rest), warnings.catch_warnings():
         warnings.showwarning = _show_warning
         code = _run(name, rest)
     sys.exit(code)
@@ -61,7 +61,7 @@ def _show_warning(message: Warning | str, *_: object) -> None:
 
 
 @contextlib.contextmanager
-def _ending_in_good_order(name: str) -> Iterator[None]:
+def _ending_in_good_order(name: str, arguments: Sequence[str]) -> Iterator[None]:
     """Lets signals that would cut a command short tidy up, like Ctrl-C."""
     previous = {}
     if threading.current_thread() is threading.main_thread():
@@ -72,7 +72,7 @@ def _ending_in_good_order(name: str) -> Iterator[None]:
         yield
     except SystemExit as error:
         if error.code in (128 + signal.SIGTERM, 128 + signal.SIGHUP):
-            complain(_cut_short("stopped", name))
+            complain(_cut_short("stopped", name, arguments))
         raise
     finally:
         for number, handler in previous.items():
@@ -83,9 +83,11 @@ def _stop(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _cut_short(how: str, name: str) -> str:
-    remedy = "" if name in _STARTING_ANEW else ": run the same command again to go on"
-    return how + remedy
+def _cut_short(how: str, name: str, arguments: Sequence[str]) -> str:
+    # A TFDS data set, and what goes through Beam, is made in one go.
+    in_one_go = {"tfds", "--format=tfds", "--runner", "--runner=beam"} & {*arguments}
+    anew = name in _STARTING_ANEW or (name == "mix" and in_one_go)
+    return how if anew else f"{how}: run the same command again to go on"
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
@@ -101,7 +103,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             config=(tyro.conf.FlagCreatePairsOff,),
         )
     except KeyboardInterrupt:
-        complain(_cut_short("interrupted", name))
+        complain(_cut_short("interrupted", name, arguments))
         return INTERRUPTED
     except WrongKeyError as error:
         complain(str(error))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from vim_jax.cli.console import count, say
+from vim_jax.cli.console import count, say, warn
 
 
 def merge(
@@ -27,7 +27,14 @@ def merge(
     """
     from vim_jax.data.shards import merge as merge_parts
 
-    say(f"Merged: {dst} holds {count(merge_parts(dst), 'mixed image')}.")
+    merged = merge_parts(dst)
+    say(f"Merged: {dst} holds {count(merged.mixed, 'mixed image')}.")
+    failed = merged.images - merged.mixed
+    if failed:
+        warn(
+            f"{count(failed, 'image')} of the {merged.images:,} in the source failed, "
+            "as their shards said, and are missing here"
+        )
     command = shlex.join(["vim-jax", "audit", str(dst), "--originals"])
     say(f"To see what an attacker sees: {command} SRC, what it was mixed from.")
-    return 0
+    return 1 if failed else 0

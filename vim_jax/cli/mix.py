@@ -11,7 +11,16 @@ import tyro
 from rich.table import Table
 
 from vim_jax.cli import options
-from vim_jax.cli.console import complain, count, out, printable, progress, say, warn
+from vim_jax.cli.console import (
+    as_options,
+    complain,
+    count,
+    out,
+    printable,
+    progress,
+    say,
+    warn,
+)
 from vim_jax.data import manifest
 from vim_jax.data.errors import WrongKeyError
 from vim_jax.keys import SecretKey
@@ -171,7 +180,7 @@ def mix(
     numbers = _numbers(report)
     _summarise(report, numbers, dst)
     if source.skipped:
-        say(f"{count(len(source.skipped), 'file')} with another suffix left out.")
+        say(f"{count(len(source.skipped), 'file')} left out: no image by suffix.")
     for id, note in report.notes.items():
         say(f"{id}: {note}.")
     for id in report.unchanged:
@@ -206,7 +215,7 @@ def mix(
         words += ["--data-dir", data_dir] if data_dir is not None else []
         say(f"To see what an attacker sees: {shlex.join(words)}")
     for sentence in report.failures.values():
-        complain(sentence)
+        complain(as_options(sentence))
     return 1 if report.failures else 0
 
 
@@ -217,7 +226,8 @@ def _check_shard(shard: str | None, key: pathlib.Path | None, format: str) -> No
     if key is None:
         raise ValueError(
             "--discard-key does not go with --shard, because each shard would draw a "
-            "key of its own: give all of them one --key FILE"
+            "key of its own, and nor does --key-variable: give all of them one --key "
+            "FILE"
         )
     if not os.path.lexists(key):
         raise ValueError(

@@ -72,7 +72,7 @@ def _folder() -> pathlib.Path | None:
     package = pathlib.Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted([*package.glob("*.py"), *package.glob("data/*.py")]):
-        digest.update(path.name.encode() + b"\\0" + path.read_bytes())
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     try:
         base = os.environ.get("NUMBA_CACHE_DIR") or cache_folder()
         folder = pathlib.Path(base) / f"compiled-{digest.hexdigest()[:16]}"

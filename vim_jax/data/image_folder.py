@@ -136,14 +136,16 @@ def _walk(
         if entry.name.startswith("."):
             continue
         name = prefix + entry.name
-        _check_name(name)
         if entry.is_dir():
             yield from _walk(pathlib.Path(entry.path), name + "/", (*above, here))
         else:
             # A pipe or a device named like an image would block the reader.
             readable = entry.is_file()
             ending = os.path.splitext(entry.name)[1].lower()
-            yield name, readable and ending in SUFFIXES
+            is_image = readable and ending in SUFFIXES
+            if is_image:
+                _check_name(name)
+            yield name, is_image
 
 
 def _check_name(name: str) -> None:

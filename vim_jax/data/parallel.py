@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import math
 import os
 import pathlib
 import threading
@@ -32,7 +33,7 @@ def map_in_order(
       items: what to call it with.
       workers: number of threads; by default one a core.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or cores()
     under_way: collections.deque[concurrent.futures.Future[_R]] = collections.deque()
     with threads(workers) as pool:
         for item in items:
@@ -95,6 +96,17 @@ class MemoryShare:
             with self._changed:
                 self._free += share
                 self._changed.notify_all()
+
+
+def cores() -> int:
+    """Returns how many processor cores this process may use, at least 1."""
+    count = os.cpu_count() or 1
+    with contextlib.suppress(AttributeError):  # Not on all systems.
+        count = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):  # A container has less.
+        quota, period = pathlib.Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, math.ceil(int(quota) / int(period)))
+    return max(count, 1)
 
 
 def memory() -> int:

@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import contextlib
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +12,7 @@ from vim_jax.data.errors import DataError, WriteError
 from vim_jax.data.example import Example
 from vim_jax.data.job import Job
 from vim_jax.data.mixing import Mixed
-from vim_jax.data.parallel import memory, threads
+from vim_jax.data.parallel import cores, memory, threads
 
 _R = TypeVar("_R")
 _Finish = Callable[[str, Mixed], _R]
@@ -77,7 +76,7 @@ def mixed_in_order(
     Raises:
       WorkerError: if a process dies.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or cores()
     limit = memory() // 8
     todo = collections.deque(indices)
     under_way: collections.deque[tuple[Sequence[int], _Future]] = collections.deque()
@@ -120,7 +119,7 @@ def _threads(job: Job, finish: _Finish[Any], workers: int) -> Iterator[_Submit]:
 @contextlib.contextmanager
 def _processes(job: Job, finish: _Finish[Any], workers: int) -> Iterator[_Submit]:
     with processes.pool(job, workers) as pool:
-        yield lambda some: pool.submit(processes.work, mix_some, finish, some)
+        yield lambda some: processes.submit(pool, mix_some, finish, some)
 
 
 def mix_some(job: Job, finish: _Finish[Any], indices: Sequence[int]) -> Done:

@@ -15,6 +15,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from vim_jax.data.errors import WorkerError
@@ -41,16 +42,22 @@ def pool(job: Job, workers: int) -> Iterator[concurrent.futures.Executor]:
     """
     # Neither "fork", which copies the locks of other threads, nor what it inherits.
     context = multiprocessing.get_context("spawn")
+    # A job is long: among the arguments of a process, it would not fit into the pipe
+    # that these go through, and we would wait until the process has started, for ever
+    # if it dies before.
+    receiver, sender = context.Pipe(duplex=False)
     executor = concurrent.futures.ProcessPoolExecutor(
         workers,
         context,
         initializer=_start,
         initargs=(
-            job,
+            (receiver, context.Lock()),
             secret_of(job.key),
             (memory() // 2 // workers, context.Lock()),
         ),
     )
+    sending = threading.Thread(target=_send, args=(sender, job, workers))
+    sending.start()
     try:
         yield executor
     except BrokenProcessPool:
@@ -60,10 +67,35 @@ def pool(job: Job, workers: int) -> Iterator[concurrent.futures.Executor]:
         ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+        receiver.close()  # Now nobody receives, and sending ends.
+        sending.join()
+        sender.close()
+
+
+def submit(
+    executor: concurrent.futures.Executor,
+    function: Callable[[Job, Any, Sequence[int]], _R],
+    finish: Any,
+    some: Sequence[int],
+) -> concurrent.futures.Future[_R]:
+    """Has a worker of a pool call a function with its job."""
+    # A process that this starts inherits that it does not heed Ctrl-C.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        return executor.submit(_work, function, finish, some)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _send(sender: Connection, job: Job, times: int) -> None:
+    """Sends a job so many times, or until nobody can receive it any more."""
+    with contextlib.suppress(BrokenPipeError):
+        for _ in range(times):
+            sender.send(job)
 
 
 def _start(
-    job: Job,
+    job_from: tuple[Connection, Any],
     secret: bytes,
     share: tuple[int, Any],
 ) -> None:
@@ -71,6 +103,9 @@ def _start(
     global _job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The first process deals with it.
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    receiver, one_at_a_time = job_from
+    with one_at_a_time:
+        job: Job = receiver.recv()
     job.equip(SecretKey(bytes(secret)), MemoryShare(*share))
     _job = job
 
@@ -83,7 +118,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def work(
+def _work(
     function: Callable[[Job, Any, Sequence[int]], _R], finish: Any, some: Sequence[int]
 ) -> _R:
     """Calls a function with this worker's job."""

@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vim_jax.data import manifest
 from vim_jax.data.errors import DataError, WriteError, brief
@@ -129,14 +129,26 @@ def _end(path: pathlib.Path) -> int:
         return size - len(line) if file.read() == line else size
 
 
-def merge(folder: str | os.PathLike[str]) -> int:
+class Merged(NamedTuple):
+    """What `merge` joined.
+
+    Attributes:
+      mixed: number of images that are there.
+      images: number of images of the source. More if some failed.
+    """
+
+    mixed: int
+    images: int
+
+
+def merge(folder: str | os.PathLike[str]) -> Merged:
     """Joins the parts of a manifest, when every shard of a job is done.
 
     Args:
       folder: what the shards wrote, in one folder.
 
     Returns:
-      The number of images.
+      How many images there are, and how many there should be.
 
     Guarantees:
       The manifest appears when it is complete, and the parts are removed after that:
@@ -158,7 +170,9 @@ def merge(folder: str | os.PathLike[str]) -> int:
             there = "is merged already" if whole.exists() else "was not mixed in shards"
             raise DataError(f"{folder} {there}: there is nothing to merge")
         head = _check(folder, found, removing=whole.exists())
-        images = sum(_check_records(folder, path) for path in found.values())
+        for path in found.values():
+            _check_records(folder, path)
+        images = manifest.read(path)[0]["part"]["images"]
         remove_leftovers(folder)
         temporary = temporary_beside(whole)
         try:
@@ -172,6 +186,8 @@ def merge(folder: str | os.PathLike[str]) -> int:
                     "not belong there"
                 )
             discard(temporary)
+            with open(whole, "rb") as lines:
+                mixed = sum(1 for _ in lines) - 1  # Without the header.
             # The last first: killed meanwhile, those left are the manifest's beginning.
             for path in reversed(found.values()):
                 path.unlink()
@@ -183,7 +199,7 @@ def merge(folder: str | os.PathLike[str]) -> int:
             ) from error
         finally:
             discard(temporary)
-    return images
+    return Merged(mixed, images)
 
 
 def _check(
@@ -219,18 +235,16 @@ def _check(
     return {name: value for name, value in heads[0].items() if name != "part"}
 
 
-def _check_records(folder: pathlib.Path, path: pathlib.Path) -> int:
-    """Returns the number of a part's images, which must all be there."""
+def _check_records(folder: pathlib.Path, path: pathlib.Path) -> None:
+    """Raises DataError if an image of a part is not there."""
     _, position, entries = manifest.read(path)
-    count, end = 0, _end(path)
+    end = _end(path)
     while position < end:
         record, position = next(entries)
-        count += 1
         if not (folder / record["id"]).is_file():
             raise DataError(
                 f"{folder / record['id']} is in {path.name} but gone: put it back"
             )
-    return count
 
 
 def _join(
