@@ -20,7 +20,7 @@ from benchmarks.timing import mvalues_per_s, seconds, temporary_bytes_per_byte
 from vim_jax.regions import Bounds
 
 OURS = "vim_jax.shuffle"
-IMAGE_KEYS = f"{OURS}, image keys"
+IMAGE_KEYS, SECRET = f"{OURS}, image keys", "SecretKey.for_image"
 JOINT, MIXED = f"{OURS}, joint", f"{OURS}, mixed"
 MEMORY = "x + 1 (memory)"
 PRESETS: dict[str, dict[str, Any]] = {
@@ -101,7 +101,7 @@ def _speeds(batch, plans, size, peers, settings) -> dict[str, Any]:
     ways = {
         OURS: lambda: independent(keys, images, plans),
         IMAGE_KEYS: lambda: independent(derived, images, plans),
-        "SecretKey.for_image": image_keys,
+        SECRET: image_keys,
         JOINT: lambda: joint(keys, images, plans),
         MIXED: lambda: mixed(keys, images, plans),
         **peers,
