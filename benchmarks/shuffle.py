@@ -17,7 +17,8 @@ import vim_jax
 from benchmarks.images import mixed_sizes, photographs
 from benchmarks.peers import NUMPY, adaptive_peers, torch_version, uniform_peers
 from benchmarks.timing import mvalues_per_s, seconds, temporary_bytes_per_byte
-from vim_jax.regions import Bounds
+from vim_jax.regions import Bounds, bounds_of
+from vim_jax.shuffling import words_read
 
 OURS = "vim_jax.shuffle"
 IMAGE_KEYS, SECRET = f"{OURS}, image keys", "SecretKey.for_image"
@@ -84,9 +85,13 @@ def _speeds(batch, plans, size, peers, settings) -> dict[str, Any]:
     images = jnp.asarray(batch)
     keys = jax.random.split(jax.random.key(0), count)
     secret = vim_jax.SecretKey.generate()
+    words = words_read(batch.shape[1:], bounds_of(plans), "independent", False)
 
     def image_keys():
-        each = [secret.for_image(str(i), image) for i, image in enumerate(batch)]
+        each = [
+            secret.for_image(str(i), image, words=words)
+            for i, image in enumerate(batch)
+        ]
         return jax.tree.map(lambda *x: np.stack(x), *each)
 
     def way(channels):

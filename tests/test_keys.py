@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from known_key import IMAGE, SECRET, host_keystream, key, to_bytes
 
 import vim_jax
+from vim_jax.regions import bounds_of
+from vim_jax.shuffling import words_read
 
 
 # --- Derivation -----------------------------------------------------------------------
@@ -76,6 +78,37 @@ def test_image_keys_of_long_lines_have_words_for_far_distances(shape, count):
     words = np.asarray(key().for_image("a.png", image).words)
     assert words.shape == (count,)
     assert words.tolist() == keystreams.secret_words(SECRET, "a.png", image, count)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "count"),
+    [
+        (4, {}, 3 * 64),
+        (4, {"channels": "joint"}, 64),
+        (4, {"scramble_regions": True}, 4 * 64),
+        (4, {"channels": "mixed"}, 5 * 64),
+        (3, {}, 7 * 64),
+        (3, {"channels": "joint", "scramble_regions": True}, 3 * 64),
+    ],
+)
+def test_a_shuffle_takes_the_first_words_only(size, options, count):
+    image = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    mixer = vim_jax.VisualMixer(region_size=size, **options)
+    bounds = bounds_of(vim_jax.uniform_plan(image.shape, size))
+    settings = mixer.channels, mixer.scramble_regions
+    assert words_read(image.shape, bounds, *settings) == count
+    entire = key().for_image("a", image)
+    some = key().for_image("a", image, words=count)
+    np.testing.assert_array_equal(some.words, entire.words[:count])
+    np.testing.assert_array_equal(some.nonce, entire.nonce)
+    mixed = vim_jax.shuffle(some, image, size, **options)
+    np.testing.assert_array_equal(
+        vim_jax.shuffle(entire, image, size, **options), mixed
+    )
+    np.testing.assert_array_equal(mixer(key(), image[None], ["a"])[0][0], mixed)
+    few = key().for_image("a", image, words=count - 1)
+    with pytest.raises(ValueError, match=f"with {count - 1} words, this image takes"):
+        vim_jax.shuffle(few, image, size, **options)
 
 
 def test_jax_images_have_the_key_of_their_numpy_form():

@@ -181,14 +181,18 @@ class SecretKey:
         """32 hexadecimal digits that name the key and are safe to publish."""
         return self._fingerprint
 
-    def for_image(self, image_id: str, pixels: AnyArray) -> ImageKey:
+    def for_image(
+        self, image_id: str, pixels: AnyArray, *, words: int | None = None
+    ) -> ImageKey:
         """Returns the key of one image.
 
         Args:
           image_id: the image's name in its set.
           pixels: `h w` or `h w c`, the original image.
+          words: see `image_key`.
         """
-        return self.image_key(self.nonce(image_id, pixels), np.shape(pixels))
+        nonce = self.nonce(image_id, pixels)
+        return self.image_key(nonce, np.shape(pixels), words=words)
 
     def nonce(self, image_id: str, pixels: AnyArray) -> np.ndarray:
         """Returns uint32 `8`: HMAC-SHA256 of the image's id, shape, dtype and pixels.
@@ -206,19 +210,25 @@ class SecretKey:
         mac.update(bits.data)
         return np.frombuffer(mac.digest(), "<u4").astype(np.uint32)
 
-    def image_key(self, nonce: AnyArray, shape: tuple[int, ...]) -> ImageKey:
+    def image_key(
+        self, nonce: AnyArray, shape: tuple[int, ...], *, words: int | None = None
+    ) -> ImageKey:
         """Returns the image key that belongs to a nonce.
 
         Args:
           nonce: uint32 `8`, as `nonce` returned it.
           shape: `(h, w)` or `(h, w, c)` of the image.
+          words: how many words of its keystream to draw, from the first; by default
+            as many as any plan takes, with any channels and scrambling.
         """
         nonce = np.asarray(nonce, np.uint32)
         h, w, c = (*shape, 1)[:3]
         parts = 2 if max(h, w) <= 256 else 3
-        words = np.zeros(h * w * (parts * c + 1 + turn_words(c, "mixed")), "<u4")
-        self.stream(nonce).read_into(0, words.view(np.uint8))
-        return ImageKey(words.astype(np.uint32, copy=False), nonce)
+        if words is None:
+            words = h * w * (parts * c + 1 + turn_words(c, "mixed"))
+        drawn = np.zeros(words, "<u4")
+        self.stream(nonce).read_into(0, drawn.view(np.uint8))
+        return ImageKey(drawn.astype(np.uint32, copy=False), nonce)
 
     def stream(self, nonce: AnyArray) -> ImageStream:
         """Returns the keystream of the image with a nonce, uint32 `8`."""

@@ -26,8 +26,14 @@ from vim_jax.planning import (
     plan_for,
     plan_regions,
 )
-from vim_jax.regions import RegionPlan, RegionSize, check_region_size, uniform_plan
-from vim_jax.shuffling import shuffle, unshuffle
+from vim_jax.regions import (
+    RegionPlan,
+    RegionSize,
+    bounds_of,
+    check_region_size,
+    uniform_plan,
+)
+from vim_jax.shuffling import shuffle, unshuffle, words_read
 from vim_jax.vfe import expected_vfe
 
 
@@ -132,10 +138,10 @@ class VisualMixer:
             `shuffle` or `vfe` refuses.
         """
         _check_batch(batch)
-        keys = self._keys(key, batch, ids)
         images = jnp.asarray(batch)
         # Two programs: in one, XLA would plan anew for each use of the plan.
         plans = _plan_each(self, images)
+        keys = self._keys(key, batch, ids, plans)
         mixed = _move_each(shuffle, self, keys, images, plans)
         reached = None if plans.reached is None else concrete(plans.reached)
         if not self.clip and reached is not None and not reached.all():
@@ -173,7 +179,7 @@ class VisualMixer:
         """
         _check_batch(mixed)
         if not isinstance(key, SecretKey):
-            keys = self._keys(key, mixed, ids)
+            keys = self._keys(key, mixed, ids, plans)
             return _move_each(unshuffle, self, keys, mixed, plans)
         names = _names(mixed, ids)
         if plans.nonce is None:
@@ -182,8 +188,8 @@ class VisualMixer:
                 "came with the mixed images."
             )
         nonces = np.asarray(plans.nonce)
-        shape = np.shape(mixed)[1:]
-        keys = _stack([key.image_key(nonce, shape) for nonce in nonces])
+        shape, words = np.shape(mixed)[1:], self._words(mixed, plans)
+        keys = _stack([key.image_key(nonce, shape, words=words) for nonce in nonces])
         restored = _move_each(unshuffle, self, keys, jnp.asarray(mixed), plans)
         for name, nonce, pixels in zip(
             names, nonces, np.asarray(restored), strict=True
@@ -195,7 +201,12 @@ class VisualMixer:
                 )
         return restored
 
-    def _keys(self, key, batch, ids) -> jax.Array | ImageKey:
+    def _words(self, batch, plans: RegionPlan) -> int:
+        """Returns how many words of its keystream an image of a batch takes."""
+        shape = (*np.shape(batch)[1:], 1)[:3]
+        return words_read(shape, bounds_of(plans), self.channels, self.scramble_regions)
+
+    def _keys(self, key, batch, ids, plans) -> jax.Array | ImageKey:
         """Returns one key an image: PRNG key data `b k`, or a stacked image key."""
         if isinstance(key, SecretKey):
             pixels = concrete(batch)
@@ -204,9 +215,12 @@ class VisualMixer:
                     "key is a SecretKey, which works on the host: call the mixer "
                     "outside jit, or pass image keys to shuffle."
                 )
-            names = _names(batch, ids)
+            names, words = _names(batch, ids), self._words(batch, plans)
             return _stack(
-                [key.for_image(*pair) for pair in zip(names, pixels, strict=True)]
+                [
+                    key.for_image(name, image, words=words)
+                    for name, image in zip(names, pixels, strict=True)
+                ]
             )
         key_material(key)
         return _fold_each(key, jnp.shape(batch)[0])

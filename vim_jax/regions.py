@@ -154,7 +154,7 @@ def uniform_size(image_shape: tuple[int, ...], region_size: RegionSize) -> int:
 
 def bounds_of(plan: RegionPlan) -> Bounds:
     """Returns what is known of a plan's regions without looking at its sizes."""
-    h, w = plan.size.shape
+    h, w = plan.size.shape[-2:]  # A batch of plans has one more.
     return plan.bounds or Bounds(height=h, width=w, smallest=1, squares=False)
 
 

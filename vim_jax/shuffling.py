@@ -32,7 +32,6 @@ from vim_jax.regions import (
 from vim_jax.rounds import check_sides
 from vim_jax.scrambling import exchange_regions
 from vim_jax.words import (
-    Starts,
     Words,
     needs_far,
     needs_odds,
@@ -153,22 +152,34 @@ def _run(key, image, plan_or_size, channels, scramble_regions, *, inverse):
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
 def _move_image(material, cells, size, bounds, channels, scramble_regions, inverse):
-    h, w, c = cells.shape
+    h, w, _ = cells.shape
     starts = starts_of(cells.shape, channels)
-    check_words(material, _words_read(starts, bounds, c, channels, scramble_regions))
+    needed = words_read(cells.shape, bounds, channels, scramble_regions)
+    check_words(material, needed)
     scrambling = (
         keystream(material, starts.regions, h * w) if scramble_regions else None
     )
     return _move(material, scrambling, cells, size, bounds, channels, inverse)
 
 
-def _words_read(starts: Starts, bounds, image_channels, channels, scramble_regions):
-    """Returns how many words of its keystream an image takes."""
+def words_read(
+    shape: tuple[int, ...], bounds: Bounds, channels: Channels, scramble_regions: bool
+) -> int:
+    """Returns how many words of its keystream an image takes, from the first.
+
+    Args:
+      shape: of the image, `h w c`.
+      bounds: of its regions.
+      channels: see `shuffle`.
+      scramble_regions: see `shuffle`.
+    """
+    h, w, c = shape
+    starts = starts_of((h, w, c), channels)
     if needs_far(bounds):
         return starts.end
     if needs_odds(bounds):
         return starts.far
-    if turn_words(image_channels, channels):
+    if turn_words(c, channels):
         return starts.odds
     return starts.turns if scramble_regions else starts.regions
 
