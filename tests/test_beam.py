@@ -80,9 +80,9 @@ def names(folder):
 def test_several_processes_write_the_bytes_of_a_local_run(tmp_path, src, key_file):
     expected = local(src, tmp_path / "local", key())
     assert len(expected.failures) == 4
-    report = run_beam(
-        MixImages(src, tmp_path / "beam", MIXER, KeyReference(key_file)), PROCESSES
-    )
+    # Batches for all of them.
+    mix = MixImages(src, tmp_path / "beam", MIXER, KeyReference(key_file), batch_size=2)
+    report = run_beam(mix, PROCESSES)
     assert_same(tmp_path, report, expected)
     assert names(tmp_path) == ["beam", "local", "my.key", "src"]
 

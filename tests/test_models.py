@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
@@ -163,6 +164,12 @@ def test_eager_equals_compiled(name):
 def test_images_of_another_size_are_refused(name):
     with pytest.raises(ValueError, match=r"\(8, 12, 1\).*image_size=\(8, 12\)"):
         logits(quick(name), images((1, 8, 12, 1)))
+
+
+def test_integers_are_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=r"images are uint8: .* floats in \[0, 1\]"):
+        make("resnet8")(jnp.zeros((1, 8, 8, 3), jnp.uint8))
 
 
 def test_every_kind_of_model_works_in_tree_mode():
