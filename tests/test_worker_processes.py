@@ -83,6 +83,17 @@ def test_the_same_bytes_as_with_threads(fmt, tmp_path, pools):
     assert tree(tmp_path / "threads") == tree(tmp_path / "processes")
 
 
+@pytest.mark.parametrize(("gigabytes", "started"), [(1, [2]), (0.5, []), (64, [3])])
+def test_no_more_processes_than_memory_is_for(
+    gigabytes, started, tmp_path, pools, monkeypatch
+):
+    memory = int(gigabytes * 2**30)
+    monkeypatch.setattr(pipeline, "memory", lambda: memory)
+    source = folder(photographs(tmp_path / "src", 20))
+    publish.publish(source, tmp_path / "dst", MIXER, KEY, workers=3, in_processes=True)
+    assert pools == started
+
+
 def _die(index: int) -> Example:
     if index == 40:
         os.kill(os.getpid(), signal.SIGKILL)

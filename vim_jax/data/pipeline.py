@@ -28,6 +28,7 @@ _AHEAD = 3  # Parts that are under way, for each worker.
 # seconds to start. So they take over when, after `_TRIAL` seconds, images take less
 # than `_CROWDED` each, and all that are left would take more than `_WORTH`.
 _TRIAL, _CROWDED, _WORTH = 2.0, 0.006, 8.0
+_PROCESS_BYTES = 1 << 29  # Of memory, more than a process takes [measured].
 
 
 class Done(NamedTuple):
@@ -77,6 +78,7 @@ def mixed_in_order(
       WorkerError: if a process dies.
     """
     workers = workers or cores()
+    hands = min(workers, memory() // _PROCESS_BYTES)  # Processes.
     limit = memory() // 8
     todo = collections.deque(indices)
     under_way: collections.deque[tuple[Sequence[int], _Future]] = collections.deque()
@@ -99,12 +101,12 @@ def mixed_in_order(
             under_way.extendleft(reversed([(part, submit(part)) for part in rest]))
             if not finished:
                 start = time.monotonic()  # By now, modules are loaded.
-            elif in_processes and workers > 1:
+            elif in_processes and hands > 1:
                 spent = time.monotonic() - start
                 pace = spent / finished
                 if spent > _TRIAL and pace < _CROWDED and len(todo) * pace > _WORTH:
                     in_processes = False
-                    submit = stack.enter_context(_processes(job, finish, workers))
+                    submit = stack.enter_context(_processes(job, finish, hands))
             finished += count
             while done.results:
                 yield done.results.pop(0)
