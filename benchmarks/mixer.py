@@ -15,7 +15,7 @@ from benchmarks.images import photographs
 from benchmarks.timing import seconds, temporary_bytes_per_byte
 
 _AUTHORS_SECONDS = 2.1
-_PARTS = "shuffling", "planning"
+_SHUFFLING, _PLANNING = "shuffling", "planning"
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"batches": [(2, 16)], "max_regions": [], "repeats": 1},
     "cpu": {"batches": [(256, 32), (16, 224)], "max_regions": [8, 32], "repeats": 9},
@@ -40,8 +40,8 @@ def run(preset: str) -> dict[str, Any]:
             taken = seconds(ways, settings["repeats"])
             keys, shuffle = jax.random.split(key, count), jax.vmap(vim_jax.shuffle)
             parts = {
-                _PARTS[0]: (shuffle, keys, images, plan(images)),
-                _PARTS[1]: (plan, images),
+                _SHUFFLING: (shuffle, keys, images, plan(images)),
+                _PLANNING: (plan, images),
             }
             rows.append(
                 {
@@ -79,7 +79,10 @@ def table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
                 f"{whole:.3f}",
                 f"{taken['planning alone']:.3f}",
                 authors,
-                *(f"{memory[part]:.1f}x" if part in memory else "" for part in _PARTS),
+                *(
+                    f"{memory[part]:.1f}x" if part in memory else ""
+                    for part in (_SHUFFLING, _PLANNING)
+                ),
             ]
         )
     return heads, cells

@@ -49,8 +49,8 @@ On {shuffled["cores"]} CPU cores, `shuffle` permutes {_span(speeds, 0)} million 
 second, {_span(ratios)} times the fastest other way to do the same job, measured in the
 same run{without} (`x + 1` in memory: {memory:,.0f}), in {_span(needed)} times the
 batch's memory. To draw an image's keystream from a secret key, `SecretKey.for_image`,
-takes longer than that, at {_span(derived, 0)} million values a second: together they
-are {_span(keyed)} times as fast as the fastest other way, which has no secrets to keep.
+takes longer than to shuffle, at {_span(derived, 0)} million values a second: together
+they are {_span(keyed)} times as fast as the fastest other way, which keeps no secrets.
 `channels="joint"` is {_span(joint)} times as fast, `"mixed"` {_span(mixed_channels)}
 times. A whole `VisualMixer` call, planning included, takes {small[2]} ms an image at
 32x32x3. At 224x224x3 it takes {fastest[2]} ms with regions of up to {fastest[1]} pixels

@@ -5,6 +5,9 @@ from typing import Any
 
 from vim_jax.mixer import VisualMixer
 
+MIXING = "region_size", "channels", "scramble_regions"
+"""The settings that must be those of the mixing to shuffle images again."""
+
 
 def settings_of(data: str | None) -> dict[str, Any] | None:
     """Returns the settings of a set of images, or None if it has no manifest.
@@ -47,7 +50,7 @@ def check_regions(
         )
     differing = [
         f"{name} {settings[name]} and not {getattr(mixer, name)}"
-        for name in ("region_size", "channels", "scramble_regions")
+        for name in MIXING
         if settings[name] != getattr(mixer, name)
     ]
     if differing:

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from vim_jax.cli import published
+from vim_jax.cli.published import MIXING
 from vim_jax.mixer import VisualMixer
 
-_MIXING = ("region_size", "channels", "scramble_regions")
 
-
-def described(data: str, mixer: VisualMixer | None, mixed_already: bool) -> dict:
+def described(
+    data: str, mixer: VisualMixer | None, mixed_already: bool
+) -> dict[str, Any]:
     """Returns what `result.json` says of the training images, as plain data.
 
     Args:
@@ -21,9 +22,9 @@ def described(data: str, mixer: VisualMixer | None, mixed_already: bool) -> dict
     told = {"data": _name(data), "mixed": mixed_already or mixer is not None}
     settings: Any = published.settings_of(data)
     if mixer is not None:
-        settings = {name: getattr(mixer, name) for name in _MIXING}
+        settings = {name: getattr(mixer, name) for name in MIXING}
     if settings is not None:
-        told |= {name: settings[name] for name in _MIXING}
+        told |= {name: settings[name] for name in MIXING}
     return told
 
 
@@ -41,11 +42,11 @@ def mixer_of(told: dict[str, Any], mixer: VisualMixer | None) -> VisualMixer:
     if mixer is None:
         if size is None:
             raise ValueError("--remixes needs to know the regions: give --region-size")
-        return VisualMixer(**{name: told[name] for name in _MIXING})
-    if size is not None and any(getattr(mixer, x) != told[x] for x in _MIXING):
+        return VisualMixer(**{name: told[name] for name in MIXING})
+    if size is not None and any(getattr(mixer, x) != told[x] for x in MIXING):
         raise ValueError(
             f"the network learned from images with {_words(told)}, not with "
-            f"{_words({name: getattr(mixer, name) for name in _MIXING})}: leave the "
+            f"{_words({name: getattr(mixer, name) for name in MIXING})}: leave the "
             "options out, which are taken from its run"
         )
     return mixer
@@ -70,7 +71,7 @@ def warnings(told: dict[str, Any], data: str, split: str | None) -> Iterator[str
         )
     elif settings is not None and not told["mixed"]:
         yield f"the network learned from plain images, and those of {data} are mixed"
-    elif settings is not None and any(told.get(x) != settings[x] for x in _MIXING):
+    elif settings is not None and any(told.get(x) != settings[x] for x in MIXING):
         yield (
             f"the network learned from images with {_words(told)}, and those of "
             f"{data} have {_words(settings)}"
@@ -90,5 +91,7 @@ def _name(data: str) -> str:
 def _words(settings: dict[str, Any]) -> str:
     size = settings.get("region_size")
     regions = "planned regions" if size is None else f"regions of {size} pixels"
+    if size == "entire":
+        regions = "one region an image"
     scrambled = ", scrambled" if settings.get("scramble_regions") else ""
     return f"{regions}, channels {settings.get('channels')}{scrambled}"

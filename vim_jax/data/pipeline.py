@@ -78,7 +78,7 @@ def mixed_in_order(
       WorkerError: if a process dies.
     """
     workers = workers or cores()
-    hands = min(workers, memory() // _PROCESS_BYTES)  # Processes.
+    most_processes = min(workers, memory() // _PROCESS_BYTES)
     limit = memory() // 8
     todo = collections.deque(indices)
     under_way: collections.deque[tuple[Sequence[int], _Future]] = collections.deque()
@@ -101,12 +101,14 @@ def mixed_in_order(
             under_way.extendleft(reversed([(part, submit(part)) for part in rest]))
             if not finished:
                 start = time.monotonic()  # By now, modules are loaded.
-            elif in_processes and hands > 1:
+            elif in_processes and most_processes > 1:
                 spent = time.monotonic() - start
                 pace = spent / finished
                 if spent > _TRIAL and pace < _CROWDED and len(todo) * pace > _WORTH:
                     in_processes = False
-                    submit = stack.enter_context(_processes(job, finish, hands))
+                    submit = stack.enter_context(
+                        _processes(job, finish, most_processes)
+                    )
             finished += count
             while done.results:
                 yield done.results.pop(0)

@@ -170,9 +170,10 @@ def merge(folder: str | os.PathLike[str]) -> Merged:
             there = "is merged already" if whole.exists() else "was not mixed in shards"
             raise DataError(f"{folder} {there}: there is nothing to merge")
         head = _check(folder, found, removing=whole.exists())
-        for path in found.values():
-            _check_records(folder, path)
-        images = manifest.read(path)[0]["part"]["images"]
+        for part in found.values():
+            _check_records(folder, part)
+        any_part = next(iter(found.values()))
+        images = manifest.read(any_part)[0]["part"]["images"]
         remove_leftovers(folder)
         temporary = temporary_beside(whole)
         try:

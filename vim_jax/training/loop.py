@@ -186,8 +186,8 @@ def train(
                 records.write_metrics(folder, epochs)
         resumed_at = len(epochs)
         write_summaries = None
-        if write_tensorboard and is_main and resumed_at < config.epochs:
-            assert folder is not None
+        unfinished = resumed_at < config.epochs
+        if write_tensorboard and folder is not None and is_main and unfinished:
             first = resumed_at * steps_per_epoch + 1
             write_summaries = stack.enter_context(tensorboard.writing(folder, first))
         task = bar.add_task(config.model, total=config.epochs * steps_per_epoch)
