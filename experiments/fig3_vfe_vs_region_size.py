@@ -24,8 +24,8 @@ from rich.progress import track
 
 import vim_jax
 from experiments.record import JsonOut, write
+from vim_jax.data import mix_array
 from vim_jax.data.arrays import train_test_arrays
-from vim_jax.data.batches import mix_array
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 160)
 

@@ -2,6 +2,8 @@
 
 import importlib
 import math
+import pathlib
+import re
 from typing import Any
 
 import jax
@@ -31,6 +33,14 @@ PUBLISHED = {
 }
 
 
+# What docs/training.md says.
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "training.md"
+LISTED = {
+    name: int(count.replace(",", ""))
+    for name, count in re.findall(r"\| `(\w+)` \| ([\d,]+) ", PAGE.read_text())
+}
+
+
 def abstract(name, **kwargs) -> Any:
     return nnx.eval_shape(lambda: create_model(name, rngs=nnx.Rngs(0), **kwargs))
 
@@ -55,6 +65,16 @@ def test_published_parameter_counts(name):
     assert len({tensor.name for tensor in tensors}) == len(tensors)
     named = {id(tensor.variable) for tensor in tensors}
     assert len(named) == len(tensors) == len(jax.tree.leaves(nnx.state(model)))
+
+
+def test_the_page_lists_every_model():
+    assert sorted(LISTED) == list_models()
+    assert LISTED.items() >= PUBLISHED.items()
+
+
+@pytest.mark.parametrize("name", sorted(LISTED.keys() - PUBLISHED.keys()))
+def test_the_page_knows_parameter_counts_of_small_models(name):
+    assert size(abstract(name, num_classes=10, image_size=32)) == LISTED[name]
 
 
 def test_parameter_counts_of_small_models():

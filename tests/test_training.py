@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from training_runs import CONFIG, RESNET, read_lines, run
+from training_runs import CONFIG, RESNET, read_lines, run, without_seconds
 
 from vim_jax.data.writers import locked
 from vim_jax.models import create_model
@@ -106,6 +106,15 @@ def test_finished_run_is_read_not_repeated(uninterrupted, sets, monkeypatch):
         strict=True,
     ):
         np.testing.assert_array_equal(old, new)
+
+
+def test_memory_maps_are_as_good_as_arrays(uninterrupted, sets, tmp_path):
+    history, _ = uninterrupted
+    (images, labels), test_sets = sets
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    again = run(history.config, (mapped, labels), test_sets)
+    assert without_seconds(again.epochs) == without_seconds(history.epochs)
 
 
 def test_folder_of_another_run_is_refused(uninterrupted, sets, tmp_path):

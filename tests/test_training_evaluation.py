@@ -8,7 +8,7 @@ from flax import nnx
 from training_runs import CONFIG, ByBrightness
 
 import vim_jax
-from vim_jax.data.batches import mix_array
+from vim_jax.data import mix_array
 from vim_jax.models import create_model
 from vim_jax.training import evaluate, predict
 from vim_jax.training.image_sets import thumbnails

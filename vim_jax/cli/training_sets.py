@@ -57,7 +57,7 @@ def prepared(
     """
     import jax
 
-    from vim_jax.data.batches import mix_array
+    from vim_jax.data import mix_array
     from vim_jax.training.image_sets import thumbnails
 
     if mixer is None:

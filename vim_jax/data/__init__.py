@@ -7,6 +7,7 @@ scikit-learn; the functions that need one import it.
 from vim_jax.data.arrays import LabelledImages as LabelledImages
 from vim_jax.data.arrays import TrainTest as TrainTest
 from vim_jax.data.arrays import train_test_arrays as train_test_arrays
+from vim_jax.data.batches import mix_array as mix_array
 from vim_jax.data.decode import SUFFIXES as SUFFIXES
 from vim_jax.data.decode import Decoded as Decoded
 from vim_jax.data.decode import decode as decode

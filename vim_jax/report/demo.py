@@ -23,10 +23,10 @@ from vim_jax.data import (
     decode,
     embedded,
     folder,
+    mix_array,
     train_test_arrays,
     write_atomically,
 )
-from vim_jax.data.batches import mix_array
 from vim_jax.data.publish import publish
 from vim_jax.data.restore import restore
 from vim_jax.report import figures, page
