@@ -54,7 +54,11 @@ _STARRED = (
 
 def network(row: Mapping[str, Any]) -> str:
     """Returns the name of a row's network, with its options."""
-    parts = [row["model"], *(f"{v}" for v in row["options"].values())]
+    options = row["options"].items()
+    values = (
+        f"{k.replace('_', ' ')} {v}" if type(v) is int else f"{v}" for k, v in options
+    )
+    parts = [row["model"], *values]
     return ", ".join([*parts, "fine-tuned"] if "weights" in row else parts)
 
 

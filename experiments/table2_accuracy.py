@@ -127,6 +127,10 @@ def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
     main = (_RESNET, _SORTED_VIT, _VIT)
     first, second, *_ = _CIFAR_SETTINGS
     yield from _grid("cifar10", main, (first,), **size)
+    # Patches that are the regions.
+    for patch in (8, 2):
+        fitting = "vit_tiny_patch4", {**_SORTED_VIT[1], "patch_size": patch}
+        yield from _grid("cifar10", [fitting], (f"size {patch}",), **size)
     yield from _grid("mnist", main[:2], (first, second), **lesser)
     yield from _grid("cifar10", _OTHERS, (first, second), **lesser)
     yield from _grid(
