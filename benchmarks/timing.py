@@ -18,6 +18,17 @@ _TURN = 0.1
 def seconds(ways: Ways, repeats: int) -> dict[str, float]:
     """Returns the median seconds that a call of each way takes.
 
+    Args:
+      ways: see `rounds`.
+      repeats: see `rounds`.
+    """
+    times = rounds(ways, repeats)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def rounds(ways: Ways, repeats: int) -> dict[str, list[float]]:
+    """Returns the seconds that a call of each way takes, round by round.
+
     They take turns, so that a slower or busier moment of the machine hits all of them.
 
     Args:
@@ -30,7 +41,7 @@ def seconds(ways: Ways, repeats: int) -> dict[str, float]:
     for _ in range(repeats):
         for name, way in ways.items():
             times[name].append(_turn(way))
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
 def _turn(way: Callable[[], Any]) -> float:
