@@ -118,7 +118,8 @@ def accuracy_table(results: Results) -> str:
         "brackets. The drop, in points, is from plain to mixed, as published, between "
         "networks of one kind and budget; the slides' (2.35 points on average, they "
         "say) is that of their network of this kind, at a region size that they do not "
-        "give; the difference is how much more is lost here. Training: images times "
+        "give: their figures suggest windows of 2 pixels, not the adaptive ones. The "
+        "difference is how much more is lost here. Training: images times "
         "epochs, and the seconds that the mixed network took, others beside it. "
         f"{_tested(rows)}"
     )
@@ -198,6 +199,9 @@ def headline_table(results: Results) -> str:
 
 def _region_size(setting: str, rows: Sequence[Mapping[str, Any]]) -> str:
     scale = rows[0]["native_pixels_per_pixel"]
+    mean_size = mean([x for x in rows if x["setting"] == setting], "mean_region_size")
+    if setting.startswith("level") and mean_size:
+        return f"{setting} (mean {mean_size * (scale or 1):.1f})"
     if scale in (None, 1) or not setting.startswith("size"):
         return setting.removeprefix("size ")
     size, *rest = setting.removeprefix("size ").split(", ")

@@ -7,8 +7,8 @@ The slides' Fig. 3. Images are shuffled in regions of growing size, with regions
 place and scrambled, and their VFE compared with `expected_vfe`. Region sizes are in
 native pixels. `cpu` takes some minutes on two cores. Expect measured and expected
 means to agree within 1 %, VFE to rise quickly up to regions of about 8 pixels, and
-scrambling to add most of what small regions lack, but not all: half of a shuffle of the
-whole image at region sizes 2 to 4.
+scrambling to add up to half of what small regions lack, and less at middling sizes: VFE
+of scrambled images falls before it rises again.
 """
 
 import dataclasses

@@ -230,7 +230,7 @@ def run(
             images = plain
             mixer = None if setting is None else SETTINGS[setting]
             if mixer is not None and way == "published once":
-                images, _ = mixed_part(images, mixer, jax.random.key(0))
+                images = mixed_part(images, mixer, jax.random.key(0)).images
             found = trace(
                 config,
                 images,

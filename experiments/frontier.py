@@ -14,6 +14,7 @@ from experiments.privacy_scores import best_picture, pictures
 from experiments.record import read
 
 _TRAINED = "table2_accuracy_gpu"
+_CHANCE = 0.1  # CIFAR-10 has ten classes, of one size each.
 
 
 class Use(NamedTuple):
@@ -117,12 +118,18 @@ def frontier_table(attacks: Results) -> str:
     return "\n\n".join([words, table(heads, cells), made_by(trained)])
 
 
-def plot_frontier(attacks: Results, axis) -> None:
-    """Draws mixed images and their thumbnails: use against leak."""
+def plot_frontier(attacks: Results, axis, colors: Mapping[str, str]) -> None:
+    """Draws mixed images and their thumbnails: use against leak.
+
+    Args:
+      attacks: what attackers got.
+      axis: to draw on.
+      colors: of settings.
+    """
     trained = read(_TRAINED)
     assert trained is not None
-    for i, x in enumerate(points(attacks, trained)):
-        color = f"C{i}"
+    for x in points(attacks, trained):
+        color = colors[x.setting]
         across = [x.seen["score"], x.enlarged["score"]]
         up = [x.mixed.accuracy, x.thumbnail.accuracy]
         axis.plot(across, up, "-", color=color, linewidth=0.7)
@@ -132,3 +139,5 @@ def plot_frontier(attacks: Results, axis) -> None:
     assert plain is not None
     axis.axhline(plain.accuracy, color="grey", linewidth=0.8)
     axis.text(0.02, plain.accuracy + 0.01, "plain images", color="grey")
+    axis.axhline(_CHANCE, color="grey", linewidth=0.8, linestyle=":")
+    axis.text(0.02, _CHANCE + 0.01, "chance", color="grey")

@@ -1,6 +1,8 @@
 """The plots of `docs/privacy.md`."""
 
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from experiments.frontier import plot_frontier
 from experiments.page import Results
@@ -21,9 +23,12 @@ def plot_frontiers(results: Results, path: pathlib.Path) -> None:
     figure, axes = plt.subplots(
         1, 2, figsize=(9.6, 4), sharey=True, layout="constrained"
     )
-    _plot_adapted(results, axes[0])
+    adapted = [row for row in results["rows"] if score_of(row, "recognition, adapted")]
+    settings = dict.fromkeys(row["setting"] for row in adapted)
+    colors = {setting: f"C{i}" for i, setting in enumerate(settings)}
+    _plot_adapted(adapted, axes[0], colors)
     axes[0].set(title="the attacker's classifier", ylabel="labels recognised (use)")
-    plot_frontier(results, axes[1])
+    plot_frontier(results, axes[1], colors)
     axes[1].set(title="the best network of Table II")
     axes[1].legend(
         title="filled: mixed\nhollow: thumbnails,\nenlarged", fontsize=8,
@@ -41,9 +46,10 @@ def plot_frontiers(results: Results, path: pathlib.Path) -> None:
     plt.close(figure)
 
 
-def _plot_adapted(results: Results, axis) -> None:
+def _plot_adapted(
+    rows: Sequence[Mapping[str, Any]], axis, colors: Mapping[str, str]
+) -> None:
     """Draws recognition by adapted attackers against the best picture."""
-    rows = [row for row in results["rows"] if score_of(row, "recognition, adapted")]
     for row in rows:
         use, best = score_of(row, "recognition, adapted", "label"), best_picture(row)
         assert use is not None
@@ -53,12 +59,7 @@ def _plot_adapted(results: Results, axis) -> None:
             xerr=[[best["score"] - best["low"]], [best["high"] - best["score"]]],
             yerr=[[use["score"] - use["low"]], [use["high"] - use["score"]]],
             fmt="o",
-        )
-        axis.annotate(
-            row["setting"],
-            (best["score"], use["score"]),
-            textcoords="offset points",
-            xytext=(6, 6),
+            color=colors[row["setting"]],
         )
     one = score_of(rows[0], "recognition, adapted", "label")
     assert one is not None
@@ -79,6 +80,8 @@ def plot_validity(results: Results, path: pathlib.Path) -> None:
         1, 2, figsize=(9, 3.6), sharey=True, layout="constrained"
     )
     families = list(dict.fromkeys(row["family"] for row in results["rows"]))
+    words = {"hierarchical shuffling": "shuffling, scrambled"}
+    markers = dict(zip(families, "osDX^vP*", strict=False))
     for axis, metric in zip(axes, ("level", "gearys_c"), strict=True):
         for family in families:
             points = [
@@ -86,9 +89,16 @@ def plot_validity(results: Results, path: pathlib.Path) -> None:
                 for row in results["rows"]
                 if row["family"] == family
             ]
-            axis.plot(*zip(*points, strict=True), "o", label=family, markersize=5)
-        axis.set_xlabel("level that VFE suggests" if metric == "level" else "Geary's C")
+            label, look = words.get(family, family), markers[family]
+            axis.plot(*zip(*points, strict=True), look, label=label, markersize=5)
+        guess = results["rows"][0]["flat_ssim"]  # That of each image's mean colour.
+        axis.axhline(guess, color="grey", linewidth=0.8, linestyle=":")
+        axis.set_xlabel("level by VFE" if metric == "level" else "Geary's C")
         axis.grid(alpha=0.3)
+    # One noisy point, at 4, would squeeze all others.
+    axes[0].set_xscale("symlog", linthresh=1)
+    axes[0].set_xlim(right=5)
+    axes[0].set_xticks([0, 0.5, 1, 2, 4], ["0", "0.5", "1", "2", "4"])
     axes[0].set_ylabel("SSIM of the best reconstruction")
     axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=110)

@@ -95,9 +95,8 @@ def throughput_table(results: Results) -> str:
     ]
     row = results["rows"][0]
     shape = "x".join(map(str, row["shape"]))
-    words = (
-        f"Batches of {shape}, regions of {row['setting'].removeprefix('size ')} pixels."
-    )
+    size = row["setting"].removeprefix("size ")
+    words = f"Batches of {shape}, regions of {size} pixels."
     return f"{words}\n\n{table(heads, cells)}"
 
 
@@ -137,7 +136,10 @@ def region_size_table(results: Results) -> str:
 
 def gradients_table(results: Results) -> str:
     """Returns how gradients oscillate, and how much noise shuffling adds."""
-    heads = ("network", "region size", "images", "cosine", "noise of shuffling")
+    heads = (
+        "network", "region size", "images", "cosine", "noise of shuffling",
+        "noise scale, images",
+    )  # fmt: skip
     cells = [
         [
             row["model"],
@@ -145,6 +147,7 @@ def gradients_table(results: Results) -> str:
             row["way"],
             f"{row['cosine']:+.3f}",
             ", ".join(f"{x:.2f}" for x in row["noise"]),
+            ", ".join(f"{row['batch_size'] * x / (1 - x):.1f}" for x in row["noise"]),
         ]
         for row in results["rows"]
     ]

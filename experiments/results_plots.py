@@ -11,6 +11,10 @@ from experiments.accuracy_tables import DATA_NAMES, mean, network, newest, runs_
 from experiments.page import IMAGES, Results
 from experiments.record import read
 
+_MOST_COSINE = 0.45  # Shown in fig5.png.
+# Strengths that fig2.png names beside their points.
+_LABELLED = {"noise": (10, 30, 50, 100), "region size": (2, 4, 8, 16)}
+
 
 def plot_accuracy(results: Results, path: pathlib.Path) -> None:
     """Draws accuracy against region size: plain, mixed and thumbnail-trained.
@@ -31,13 +35,14 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
     names = list(dict.fromkeys(names))
     runs = runs_of(results)
     figure, axes = _axes(len(names), one_scale=True)
+    hollow = False
     for axis, name in zip(axes, names, strict=True):
         level = mean([x for x in plain if network(x) == name], "plain_accuracy")
         axis.axhline(100 * (level or 0), color="black", linewidth=0.8, label="plain")
-        for way, metric, label in (
-            ("mixed", "mixed_accuracy", "mixed"),
-            ("mixed", "averaged_accuracy", "mixed, averaged over shuffles"),
-            ("thumbnail", "thumbnail_accuracy", "thumbnails"),
+        for way, metric, label, look in (
+            ("mixed", "averaged_accuracy", "mixed, averaged over shuffles", "s--C1"),
+            ("mixed", "mixed_accuracy", "mixed", "o-C0"),
+            ("thumbnail", "thumbnail_accuracy", "thumbnails", "^-C2"),
         ):
             here = [x for x in rows if (network(x), x["way"]) == (name, way)]
             sizes = sorted({int(x["setting"].removeprefix("size ")) for x in here})
@@ -47,18 +52,23 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
                 (found,), star = newest([found], runs)
                 means.append(100 * (mean(found, metric) or 0))
                 outdated += [size] if star else []
-            (line,) = axis.plot(sizes, means, "o-", label=label)
+            (line,) = axis.plot(sizes, means, look, label=label, markersize=5)
             axis.plot(
                 outdated,
                 [means[sizes.index(size)] for size in outdated],
-                "o",
+                line.get_marker(),
                 color="white",
                 markeredgecolor=line.get_color(),
+                markersize=5,
             )
+            hollow = hollow or bool(outdated)
         axis.set_xscale("log", base=2)
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("region size, native pixels")
+    if hollow:
+        style: Any = {"markeredgecolor": "grey", "label": "hollow: earlier recipe"}
+        axes[0].plot([], [], "o", color="white", **style)
     axes[0].set_ylabel("test images recognised, %")
     axes[0].legend(fontsize=8, loc="lower left")
     _save(figure, path)
@@ -69,7 +79,10 @@ def plot_noise(results: Results, path: pathlib.Path) -> None:
     names = list(dict.fromkeys(row["data"] for row in results["rows"]))
     figure, axes = _axes(len(names))
     for axis, data in zip(axes, names, strict=True):
-        for kind in ("noise", "region size"):
+        for kind, label in (
+            ("noise", "noise of so many grey levels"),
+            ("region size", "shuffled in regions of so many pixels"),
+        ):
             rows = [
                 row
                 for row in results["rows"]
@@ -79,8 +92,16 @@ def plot_noise(results: Results, path: pathlib.Path) -> None:
                 [row["vfe"] for row in rows],
                 [row["ssim"] for row in rows],
                 "o-",
-                label=kind,
+                label=label,
             )
+            for row in (row for row in rows if row["strength"] in _LABELLED[kind]):
+                axis.annotate(
+                    f"{row['strength']}",
+                    (row["vfe"], row["ssim"]),
+                    textcoords="offset points",
+                    xytext=(4, 3),
+                    fontsize=7,
+                )
         axis.set_title(DATA_NAMES.get(data, data), fontsize=10)
         axis.set_xlabel("VFE, squared grey levels per pixel")
     axes[0].set_ylabel("SSIM with the original")
@@ -133,19 +154,22 @@ def plot_gradients(results: Results, path: pathlib.Path) -> None:
             style = "--" if row["way"] == "fresh" else "-"
             look: Any = {"color": colours[row["setting"]], "linestyle": style}
             steps = np.linspace(0, row["steps"], len(row["cosines"]))
-            cosines.plot(steps, row["cosines"], label=label, **look)
+            cosines.plot(steps, row["cosines"], **look)
             if row["noise"]:
                 count = len(row["noise"])
                 steps = np.arange(1, count + 1) * (row["steps"] / count)
                 noise.plot(steps, row["noise"], marker="o", markersize=3, **look)
+            noise.plot([], [], label=label, **look)
         cosines.axhline(0, color="black", linewidth=0.8)
+        # The first steps go one way, and would flatten all others.
+        cosines.set_ylim(top=_MOST_COSINE)
         noise.set_ylim(bottom=0)
         cosines.set_ylabel("cosine of successive gradients")
         noise.set_ylabel("noise of shuffling, share")
         for axis in (cosines, noise):
             axis.set_title(model, fontsize=10)
             axis.set_xlabel("step")
-    axes[0].legend(fontsize=7)
+    axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     _save(figure, path)
 
 

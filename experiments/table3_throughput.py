@@ -9,11 +9,14 @@ overhead with its 95 % interval, each step beside the plain one of its round. Mi
 beforehand costs nothing at the step, and is reported as images a second of its own. All
 steps take one batch of noise that is on the device: reading and moving images is left
 out, which makes the share of mixing look larger, not smaller.
-`cpu` takes about ten minutes on two cores. Expect "published once" to be as fast as
-plain, whatever the noise says, and "fresh" to cost a few per cent of small networks.
+The file given by `--json` is written after each network: start the command again and
+it goes on. `cpu` takes about ten minutes on two cores. Expect "published once" to be as
+fast as plain, whatever the noise says, and "fresh" to cost a few per cent of small
+networks.
 """
 
 import dataclasses
+import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -27,7 +30,7 @@ from flax import nnx
 from rich.progress import track
 
 from benchmarks.timing import rounds
-from experiments.record import JsonOut, write
+from experiments.record import JsonOut, kept, made_by, write
 from experiments.training_runs import SETTINGS
 from vim_jax.models import create_model
 from vim_jax.training import TrainConfig
@@ -69,7 +72,7 @@ _LARGE = (
 )  # fmt: skip
 PRESETS: Mapping[Name, Preset] = {
     "smoke": Preset({"resnet8": {"widths": (4, 8)}}, 4, 16, "size 4", 1, 6),
-    "cpu": Preset({name: {} for name in _SMALL}, 64, 32, "size 4", 1, 25),
+    "cpu": Preset({name: {} for name in _SMALL}, 64, 32, "size 4", 1, 15),
     "gpu": Preset(
         {name: {"dtype": "bfloat16"} for name in _LARGE}, 256, 224, "size 14", 10, 20
     ),
@@ -77,17 +80,22 @@ PRESETS: Mapping[Name, Preset] = {
 }
 
 
-def run(preset: Name) -> list[dict[str, Any]]:
+def run(preset: Name, path: pathlib.Path | None = None) -> list[dict[str, Any]]:
     """Returns the speed of each network, as plain data.
 
     Args:
       preset: see `PRESETS`.
+      path: of the results file, written after each network; those that it holds
+        already are not timed again.
     """
     chosen = PRESETS[preset]
     shape = (chosen.batch_size, chosen.side, chosen.side, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    rows = []
+    rows = kept(path)
+    there = [row["model"] for row in rows]
     for model, options in track(chosen.models.items(), description="models"):
+        if model in there:
+            continue
         start = time.perf_counter()
         taken = rounds(_ways(model, options, images, chosen), chosen.repeats)
         per_way = chosen.batch_size * chosen.steps
@@ -104,8 +112,10 @@ def run(preset: Name) -> list[dict[str, Any]]:
                     way: _overhead(taken[way], taken[PLAIN]) for way in (ONCE, FRESH)
                 },
                 "seconds": round(time.perf_counter() - start, 1),
+                **made_by(),
             }
         )
+        write(path, f"experiments.table3_throughput --preset {preset}", rows)
     return rows
 
 
@@ -173,13 +183,11 @@ def main(
       preset: what to time.
       json_out: write the results here.
     """
-    rows = run(preset)
-    for row in rows:
+    for row in run(preset, json_out):
         parts = [f"{row['images_per_s'][PLAIN]:,.0f} images/s"]
         for way, more in row["overhead_percent"].items():
             parts.append(f"{way} {more['median']:+.1f} % longer")
         print(f"{row['model']}: {', '.join(parts)}")
-    write(json_out, f"experiments.table3_throughput --preset {preset}", rows)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pathlib
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -22,11 +22,9 @@ import numpy as np
 import vim_jax
 from experiments.record import kept, made_by, write
 from vim_jax import VisualMixer
-from vim_jax.data import open_source
-from vim_jax.data.arrays import LabelledImages, train_test_arrays
+from vim_jax.data.arrays import LabelledImages, native_sides, train_test_arrays
 from vim_jax.data.errors import DataError
 from vim_jax.data.shards import Shard
-from vim_jax.data.sources import splits_of
 from vim_jax.training import History, TrainConfig, evaluate, train
 from vim_jax.training.image_sets import resolve_num_classes
 from vim_jax.training.initial import initial_model
@@ -34,12 +32,14 @@ from vim_jax.training.initial import initial_model
 _T = TypeVar("_T")
 Way = Literal["plain", "mixed", "thumbnail"]
 SETTINGS: Mapping[str, VisualMixer] = {
-    **{f"size {s}": VisualMixer(region_size=s) for s in (2, 4, 7, 8, 14, 28, 56)},
+    **{
+        f"size {s}": VisualMixer(region_size=s)
+        for s in (2, 4, 7, 8, 14, 16, 28, 32, 56)
+    },
     "size 4, scrambled": VisualMixer(region_size=4, scramble_regions=True),
     "level 0.6": VisualMixer(level=0.6, clip=True),
 }
 _BATCH = 250
-_LOOKED_AT = 20  # Images, to see whether all are of one size.
 _REMIXES = 8
 
 
@@ -157,7 +157,8 @@ def is_done(run: Run, rows: Iterable[Mapping[str, Any]]) -> bool:
 
 def is_of(row: Mapping[str, Any], run: Run) -> bool:
     """Returns whether a row is what came of a run."""
-    return _identity(run).items() <= row.items()
+    same_start = row.get("weights") == run.weights
+    return same_start and _identity(run).items() <= row.items()
 
 
 def _name(run: Run) -> str:
@@ -190,17 +191,20 @@ def row_of(
     """
     start = time.perf_counter()
     parts = images_of(run, data_dir)
+    row: dict[str, Any] = _identity(run)
     kinds = {"plain": {name: images for name, (images, _) in parts.items()}}
     if run.setting is not None:
-        kinds |= _mixed(parts, run.setting, run.seed)
+        mixed = _mixed(parts, run.setting, run.seed)
+        kinds["mixed"] = {part: x.images for part, x in mixed.items()}
+        kinds["thumbnail"] = {part: x.thumbnails for part, x in mixed.items()}
+        row["mean_region_size"] = mixed["train"].mean_region_size
     train_set = kinds[run.way]["train"], parts["train"].labels
     test_sets = {kind: (x["test"], parts["test"].labels) for kind, x in kinds.items()}
     if "validation" in parts:
         chosen_by = kinds[run.way]["validation"]
         test_sets["validation"] = chosen_by, parts["validation"].labels
     native = _native_side(run.data, data_dir)
-    row = {
-        **_identity(run),
+    row |= {
         "train_images": len(train_set[1]),
         "tested": len(parts["test"].labels),
         "shape": list(train_set[0].shape[1:]),
@@ -284,36 +288,46 @@ def _images_of(name, images, test_images, validation_images, side, data_dir):
 @functools.cache
 def _native_side(name: str, data_dir: str | None) -> int | None:
     """Returns the side of the squares in images' middles, or None if they differ."""
-    split = "train" if "train" in splits_of(name, data_dir=data_dir) else None
-    source = open_source(name, split=split, data_dir=data_dir)
-    few = range(min(len(source), _LOOKED_AT))
-    sides = {min(source[index].image.shape[:2]) for index in few}
+    sides = native_sides(name, data_dir=data_dir)
     return sides.pop() if len(sides) == 1 else None
+
+
+class Mixed(NamedTuple):
+    """What `mixed_part` returns.
+
+    Attributes:
+      images: mixed once each.
+      thumbnails: the region means of these.
+      mean_region_size: of all pixels' regions, in pixels.
+    """
+
+    images: np.ndarray
+    thumbnails: np.ndarray
+    mean_region_size: float
 
 
 def _mixed(
     parts: Mapping[str, LabelledImages], setting: str, seed: int
-) -> dict[str, dict[str, np.ndarray]]:
-    """Returns mixed images and their thumbnails, by part."""
+) -> dict[str, Mixed]:
+    """Returns the mixed images of each part."""
     key = jax.random.key(seed)
-    kinds: dict[str, dict[str, np.ndarray]] = {"mixed": {}, "thumbnail": {}}
-    for i, (part, (images, _)) in enumerate(parts.items()):
-        found = mixed_part(images, SETTINGS[setting], jax.random.fold_in(key, i))
-        kinds["mixed"][part], kinds["thumbnail"][part] = found
-    return kinds
+    return {
+        part: mixed_part(images, SETTINGS[setting], jax.random.fold_in(key, i))
+        for i, (part, (images, _)) in enumerate(parts.items())
+    }
 
 
-def mixed_part(
-    images: np.ndarray, mixer: VisualMixer, key: jax.Array
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images mixed once each, and the region means of these."""
+def mixed_part(images: np.ndarray, mixer: VisualMixer, key: jax.Array) -> Mixed:
+    """Returns images mixed once each, with their thumbnails."""
     means = jax.jit(jax.vmap(vim_jax.thumbnail))
     mixed, thumbnails = np.empty_like(images), np.empty_like(images)
+    sizes = 0.0
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
         mixed[part], plans = mixer(jax.random.fold_in(key, start), images[part])
         thumbnails[part] = np.rint(np.asarray(means(mixed[part], plans)))
-    return mixed, thumbnails
+        sizes += float(np.asarray(plans.size).mean((1, 2)).sum())
+    return Mixed(mixed, thumbnails, sizes / len(images))
 
 
 def sentence(row: Mapping[str, Any]) -> str:

@@ -1,10 +1,12 @@
 """Networks that read regions whole, and need not know the order inside them."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from model_cases import from_patches, images, logits, quick, to_patches
 
+import vim_jax
 from vim_jax.models.region_encoder import encode_regions
 
 
@@ -57,6 +59,30 @@ def test_sorted_encoders_ignore_order_within_each_channel_of_a_region(name):
     assert np.abs(logits(model, across) - before).max() > 1e-3
     coarser = shuffled(x, 4)
     assert np.abs(logits(model, coarser) - before).max() > 1e-3
+
+
+@pytest.mark.parametrize("channels", ["independent", "joint"])
+@pytest.mark.parametrize("patch_size", [2, 4])
+def test_patches_of_regions_do_not_see_what_shuffle_does(channels, patch_size):
+    x = images((1, 8, 12, 3))
+    options = dict(patch_encoder="sorted", patch_size=patch_size)
+    model = quick("vit_tiny_patch4", image_size=(8, 12), **options)
+    plan = vim_jax.uniform_plan((8, 12), 2)
+    mixed = vim_jax.shuffle(jax.random.key(0), x[0], plan, channels=channels)[None]
+    assert np.abs(mixed - x).max() > 0.1
+    np.testing.assert_array_equal(logits(model, mixed), logits(model, x))
+
+
+def test_without_positions_scrambled_regions_change_nothing():
+    x = images((1, 8, 12, 3))
+    plan = vim_jax.uniform_plan((8, 12), 2)
+    key = jax.random.key(0)
+    mixed = vim_jax.shuffle(key, x[0], plan, scramble_regions=True)[None]
+    options = dict(patch_encoder="sorted", patch_size=2, image_size=(8, 12))
+    model = quick("vit_tiny_patch4", **options, position_embedding=False)
+    np.testing.assert_allclose(logits(model, mixed), logits(model, x), atol=1e-5)
+    model = quick("vit_tiny_patch4", **options)
+    assert np.abs(logits(model, mixed) - logits(model, x)).max() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,32 @@ def test_a_model_that_does_not_fit_is_refused_before_mixing(capsys, monkeypatch)
     assert "patch_size" in _one_line(capsys).replace("-", "_")
 
 
+@pytest.mark.parametrize(
+    ("mixing", "told"),
+    [
+        (
+            ["--region-size", 2],
+            "regions of 2 pixels hide no more than 0.8 pixels would",
+        ),
+        (["--level", 0.5], "regions hide no more than 2.5 times smaller ones would"),
+        ([], ""),
+    ],
+)
+def test_mixing_enlarged_images_is_warned_of(mixing, told, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise ValueError("far enough")
+
+    monkeypatch.setattr("vim_jax.cli.training_sets.prepared", stop)
+    model = ["--model", "resnet8", "--limit", 50, "--batch-size", 10]
+    where = ["--data", "embedded:digits", *model, *mixing]
+    assert _run(*where, "--side", 20) == 2
+    words = _one_line(capsys)
+    assert told in words
+    assert ("--side 20 enlarges images of 8 pixels" in words) == bool(told)
+    assert _run(*where, "--side", 8) == 2
+    assert "enlarges" not in _one_line(capsys)
+
+
 def _one_line(capsys) -> str:
     return " ".join(capsys.readouterr().err.split())
 

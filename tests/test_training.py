@@ -206,12 +206,21 @@ def test_what_the_last_step_breaks_is_noticed(sets, tmp_path, monkeypatch):
     (images, labels), tests = sets
     config = dataclasses.replace(CONFIG, epochs=1)
     monkeypatch.setattr(loop, "make_optimizer", lambda *_: optax.scale(float("nan")))
+    one_step = (images[:64], labels[:64]), tests
     with pytest.raises(FloatingPointError, match="not finite after step 1: try a sm"):
-        run(config, (images[:64], labels[:64]), tests, out=tmp_path)
+        run(config, *one_step, out=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.json",
         "metrics.jsonl",
     ]
+    # Parameters stay as they are, but the moments do not.
+    overflowing = optax.GradientTransformation(
+        lambda params: jnp.zeros([]),
+        lambda updates, state, params=None: (updates, state + jnp.inf),
+    )
+    monkeypatch.setattr(loop, "make_optimizer", lambda *_: overflowing)
+    with pytest.raises(FloatingPointError, match="not finite after step 1"):
+        run(config, *one_step)
 
 
 def test_other_weights_to_start_from_are_another_run(uninterrupted, sets, tmp_path):

@@ -10,8 +10,7 @@ from training_runs import CONFIG, ByBrightness
 import vim_jax
 from vim_jax.data import mix_array
 from vim_jax.models import create_model
-from vim_jax.training import evaluate, predict
-from vim_jax.training.image_sets import thumbnails
+from vim_jax.training import evaluate, evaluation, predict, thumbnails
 from vim_jax.training.parallel import make_layout
 
 pytestmark = pytest.mark.usefixtures("kept_programs")
@@ -34,6 +33,27 @@ def model():
 @pytest.fixture(scope="module")
 def expected(model):
     return np.asarray(jax.jit(lambda x: model(x))(IMAGES.astype(np.float32) / 255))
+
+
+def test_few_batches_are_on_the_device_at_a_time(model, monkeypatch):
+    waiting = []
+
+    def logits(*_):
+        for number in range(20):
+            waiting.append(np.full((2, 3), number, np.float32))
+            yield waiting[-1]
+            assert len(waiting) <= 5
+
+    def device_get(found):
+        for array in found if isinstance(found, list) else [found]:
+            waiting[:] = [other for other in waiting if other is not array]
+        return found
+
+    monkeypatch.setattr(evaluation, "_logits", logits)
+    monkeypatch.setattr(jax, "device_get", device_get)
+    found = predict(model, np.zeros((39, 4, 4, 3), np.uint8), batch_size=2)
+    np.testing.assert_array_equal(found[:, 0], np.arange(20).repeat(2)[:39])
+    assert not waiting
 
 
 @pytest.mark.parametrize("batch_size", [16, 64])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import socket
 import time
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from training_runs import CONFIG, RESNET, read_lines, run, start
+from training_runs import CONFIG, RESNET, read_lines, run, start, without_seconds
 
 from vim_jax.training import parallel
 from vim_jax.training.parallel import make_layout
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("kept_programs")
 # Plain gradient descent does not blow rounding up, as dividing by sqrt(v) does.
 SGD = dict(epochs=1, optimizer="sgd", learning_rate=0.1)
 FLIPPED = dataclasses.replace(CONFIG, **SGD, flip=True)
+TWICE = dataclasses.replace(FLIPPED, epochs=2)
 
 
 def assert_equally_trained(a, b):
@@ -74,21 +76,30 @@ def finish(processes):
 
 @pytest.mark.slow
 def test_two_processes_train_like_one(sets, tmp_path):
-    codes, errors = finish(start_two(FLIPPED, tmp_path / "two"))
+    codes, errors = finish(start_two(TWICE, tmp_path / "two"))
     assert codes == [0, 0], errors
-    four = run(FLIPPED, *sets, out=tmp_path / "one", devices=jax.devices()[:4])
-    (line,) = read_lines(tmp_path / "two")
-    assert_equally_trained(line, four.final)
+    four = run(TWICE, *sets, out=tmp_path / "one", devices=jax.devices()[:4])
+    lines = read_lines(tmp_path / "two")
+    assert_equally_trained(lines[-1], four.final)
     assert json.loads((tmp_path / "two/result.json").read_text())["devices"] == (
         "4 x cpu"
     )
     # One process reads what two have written.
-    read = run(FLIPPED, *sets, out=tmp_path / "two")
-    assert read.epochs == [line]
+    read = run(TWICE, *sets, out=tmp_path / "two")
+    assert read.epochs == lines
     for a, b in zip(
         *(jax.tree.leaves(nnx.state(each.model)) for each in (read, four)), strict=True
     ):
         np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-3)
+
+    # As if both had been killed in the second epoch.
+    shutil.rmtree(tmp_path / "two/checkpoints/16")
+    (tmp_path / "two/result.json").unlink()
+    codes, errors = finish(start_two(TWICE, tmp_path / "two"))
+    assert codes == [0, 0], errors
+    again = read_lines(tmp_path / "two")
+    assert again[0] == lines[0]  # Not run again: it took the same seconds.
+    assert without_seconds(again) == without_seconds(lines)
 
 
 @pytest.mark.slow

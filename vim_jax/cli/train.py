@@ -198,7 +198,7 @@ def train(
 --model vit_tiny_patch4 --patch-encoder sorted --region-size 4 --remix --crop 4 --flip
     """
     from vim_jax import training
-    from vim_jax.data.arrays import train_test_arrays
+    from vim_jax.data.arrays import native_sides, train_test_arrays
     from vim_jax.training import parallel, records
 
     parallel.initialize()
@@ -269,6 +269,10 @@ def train(
         )
     if parallel.is_main():
         say(training_sets.summary(sets))
+        if side is not None and mixer is not None:
+            native = min(native_sides(data, data_dir=data_dir))
+            if native < side:
+                warn(training_sets.enlarged(side, native, mixer))
     train_set, test_sets = training_sets.prepared(
         sets, mixer, seed, train_mixed=fresh or train_mixed, test_mixed=test_mixed
     )

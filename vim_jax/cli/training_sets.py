@@ -58,7 +58,7 @@ def prepared(
     import jax
 
     from vim_jax.data import mix_array
-    from vim_jax.training.image_sets import thumbnails
+    from vim_jax.training import thumbnails
 
     if mixer is None:
         return sets.train, {"mixed" if test_mixed else "plain": sets.test}
@@ -100,6 +100,26 @@ def regions_of(
         return mixer.region_size or "planned"
     settings = published.settings_of(data)
     return None if settings is None else settings["region_size"] or "planned"
+
+
+def enlarged(side: int, native: int, mixer: VisualMixer) -> str:
+    """Returns what mixing is worth on images that were enlarged before it.
+
+    Args:
+      side: of the enlarged images, in pixels.
+      native: of the images before.
+      mixer: how they are mixed.
+    """
+    factor, size = side / native, mixer.region_size
+    if isinstance(size, int):
+        own = f"{size / factor:.1f} pixels"
+        regions = f"regions of {size} pixels hide no more than {own}"
+    else:
+        regions = f"regions hide no more than {factor:.1f} times smaller ones"
+    return (
+        f"--side {side} enlarges images of {native} pixels before they are mixed: "
+        f"{regions} would in the images as they were"
+    )
 
 
 def check_moves(size: int, shape: tuple[int, ...], *, flip: bool, crop: bool) -> None:

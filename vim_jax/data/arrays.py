@@ -17,6 +17,9 @@ _Progress = Callable[[int, int], None]
 # One image in so many is a test image where a set has no split of its own.
 _TEST_SHARE = 5
 
+# So many images show whether a set is of one size.
+_LOOKED_AT = 20
+
 _NAMES_OF_TESTS = ("test", "val", "valid", "validation")
 
 
@@ -223,6 +226,22 @@ def _result(
     classes = 1 + int(max(train.labels.max(), test.labels.max()))
     names = label_names or tuple(str(label) for label in range(classes))
     return TrainTest(*found, names)
+
+
+def native_sides(
+    spec: str | os.PathLike[str], *, data_dir: str | os.PathLike[str] | None = None
+) -> set[int]:
+    """Return the shorter sides, in pixels, that the first images of a set have.
+
+    Args:
+      spec: the set; see `train_test_arrays`.
+      data_dir: where the TFDS data sets lie.
+    """
+    name = os.fspath(spec)
+    split = "train" if "train" in splits_of(name, data_dir=data_dir) else None
+    source = open_source(name, split=split, data_dir=data_dir)
+    few = range(min(len(source), _LOOKED_AT))
+    return {min(source[index].image.shape[:2]) for index in few}
 
 
 def middle_square(image: np.ndarray, side: int) -> np.ndarray:

@@ -26,7 +26,7 @@ class InvertedResidual(nnx.Module):
       squeeze: Channels in the middle of a squeeze-excitation; 0 for none.
       epsilon: Of the normalisations.
       momentum: Of the normalisations.
-      dtype: Of convolutions.
+      dtype: Of convolutions and matrix products.
       rngs: Source of the initial parameters.
     """
 
@@ -59,7 +59,7 @@ class InvertedResidual(nnx.Module):
         self.depthwise = conv(expanded, expanded, size, stride, depthwise=True)
         self.squeeze = nnx.data(None)
         if squeeze:
-            self.squeeze = SqueezeExcite(expanded, squeeze, rngs=rngs)
+            self.squeeze = SqueezeExcite(expanded, squeeze, dtype=dtype, rngs=rngs)
         self.narrow = conv(expanded, out_width, 1)
 
     def __call__(
@@ -108,9 +108,11 @@ class SqueezeExcite(nnx.Module):
       CVPR 2018
     """
 
-    def __init__(self, width: int, squeezed: int, *, rngs: nnx.Rngs):
-        self.down = nnx.Linear(width, squeezed, rngs=rngs)
-        self.up = nnx.Linear(squeezed, width, rngs=rngs)
+    def __init__(
+        self, width: int, squeezed: int, *, dtype: ComputeDtype, rngs: nnx.Rngs
+    ):
+        self.down = nnx.Linear(width, squeezed, dtype=dtype, rngs=rngs)
+        self.up = nnx.Linear(squeezed, width, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Map features to features."""

@@ -140,7 +140,7 @@ class MobileNetV3(nnx.Module):
             )
             width = row.width
         self.last = ConvNorm(width, 6 * width, 1, **norm, dtype=dtype, rngs=rngs)
-        self.hidden = nnx.Linear(6 * width, config.hidden, rngs=rngs)
+        self.hidden = nnx.Linear(6 * width, config.hidden, dtype=dtype, rngs=rngs)
         self.head = nnx.Linear(config.hidden, config.num_classes, rngs=rngs)
 
     def __call__(

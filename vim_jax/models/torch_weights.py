@@ -50,7 +50,8 @@ def load_torch(
     residual networks of CIFAR: as in torchvision's ResNet-18). Create the model with
     ``normalize="imagenet"`` for weights that torchvision publishes: they expect images
     normalised so. Logits then agree with PyTorch's up to rounding, in evaluation;
-    dropout and stochastic depth, which act in training only, are left out here.
+    dropout and stochastic depth, which act in training only, are left out here. The
+    position embeddings of a ViT are those of one image size, 224 pixels as a rule.
 
     Args:
       model: One that `create_model` made. It changes in place, or not at all if this
@@ -187,8 +188,8 @@ def _check(tensors: list[TorchTensor], given: Mapping[str, Any]) -> None:
     if problems:
         raise ValueError(
             f"weights do not fit the model: {'; '.join(problems)}. Create the model "
-            "with the name and the options that the weights were trained with; for "
-            "another num_classes pass head=False."
+            "with the name, the options and the image_size that the weights were "
+            "trained with; for another num_classes pass head=False."
         )
 
 

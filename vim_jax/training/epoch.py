@@ -103,7 +103,7 @@ def train_epoch(
         nonlocal clock, interval
         if not pending:
             return
-        found, finite = jax.device_get((pending, _all_finite(state.params)))
+        found, finite = jax.device_get((pending, _all_finite(state)))
         for metrics in found:
             loss = float(metrics.loss)
             totals.steps += 1
@@ -114,10 +114,13 @@ def train_epoch(
             if not math.isfinite(loss):
                 step = earlier + totals.steps
                 raise _not_finite(config, f"The loss is {loss} at step {step}")
-        # The last step's loss is that of the parameters before it.
+        # The last step's loss is that of the parameters before it. Statistics and
+        # moments may overflow where parameters do not.
         if not finite:
             step = earlier + totals.steps
-            raise _not_finite(config, f"Parameters are not finite after step {step}")
+            raise _not_finite(
+                config, f"The training state is not finite after step {step}"
+            )
         now = time.perf_counter()
         seconds, clock = now - clock, now
         totals.seconds += seconds
@@ -163,8 +166,8 @@ def checkpoint_due(config: TrainConfig, epoch: int, step: int) -> bool:
 
 
 @jax.jit
-def _all_finite(params: Any) -> jax.Array:
-    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
+def _all_finite(state: TrainState) -> jax.Array:
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(state)]).all()
 
 
 def _not_finite(config: TrainConfig, what: str) -> FloatingPointError:

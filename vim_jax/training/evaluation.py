@@ -20,7 +20,10 @@ _APART = 2**32 - 1
 """What no batch or image is numbered by: folded in, it keeps keys apart."""
 
 _AHEAD = 4
-"""How many batches are given to the device before their results are waited for."""
+"""How many batches are given to the device before their results are waited for.
+
+To wait for each would leave it idle, to wait for none would fill its memory.
+"""
 
 
 def predict(
@@ -57,8 +60,12 @@ def predict(
       ValueError: If times is below 1, or above without anything to shuffle by; if
         `remixed` has no region size; if the images are not uint8 `n h w c`, or none.
     """
-    batches = _logits(model, images, remixed, times, key, batch_size, layout)
-    return np.concatenate(jax.device_get(list(batches)))[: len(images)]
+    found: list[Any] = []
+    for logits in _logits(model, images, remixed, times, key, batch_size, layout):
+        found.append(logits)
+        if len(found) > _AHEAD:
+            found[-_AHEAD - 1] = jax.device_get(found[-_AHEAD - 1])
+    return np.concatenate(jax.device_get(found))[: len(images)]
 
 
 def evaluate(
@@ -111,7 +118,6 @@ def evaluate(
         if not classes:
             check_classes("the images", labels, logits.shape[-1])
         classes.append(jnp.argmax(logits, axis=-1))
-        # To wait for each batch would leave the device idle.
         if len(classes) > _AHEAD:
             jax.block_until_ready(classes[-_AHEAD - 1])
         if after_batch is not None:

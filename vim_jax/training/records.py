@@ -113,7 +113,7 @@ def _read_run(path: pathlib.Path) -> dict[str, Any]:
 def _weights_fingerprint(model: nnx.Module) -> str:
     """Tell starting weights apart: 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)):
+    for leaf in jax.tree.leaves(nnx.state(model)):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()[:16]
 
