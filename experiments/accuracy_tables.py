@@ -55,11 +55,33 @@ _STARRED = (
 def network(row: Mapping[str, Any]) -> str:
     """Returns the name of a row's network, with its options."""
     options = row["options"].items()
-    values = (
-        f"{k.replace('_', ' ')} {v}" if type(v) is int else f"{v}" for k, v in options
-    )
-    parts = [row["model"], *values]
+    parts = [row["model"], *(_option(*option) for option in options)]
     return ", ".join([*parts, "fine-tuned"] if "weights" in row else parts)
+
+
+def _option(name: str, value: Any) -> str:
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    return f"{words} {value}" if isinstance(value, int) else f"{value}"
+
+
+def plain_of(
+    rows: Sequence[Mapping[str, Any]], setting: str | None = None
+) -> list[Mapping[str, Any]]:
+    """Returns the plain rows of a network that a setting is compared with.
+
+    Images at a level were not shifted, so nor are those, if there are any.
+
+    Args:
+      rows: of one network on one data set.
+      setting: one of `training_runs.SETTINGS`; None for what the network does at best.
+    """
+    plain = [row for row in rows if row["way"] == "plain"]
+    levels = setting is not None and setting.startswith("level")
+    crops = [row["recipe"]["crop"] for row in plain]
+    crop = (min if levels else max)(crops, default=0)
+    return [row for row in plain if row["recipe"]["crop"] == crop]
 
 
 def accuracy_table(results: Results) -> str:
@@ -77,11 +99,12 @@ def accuracy_table(results: Results) -> str:
         slides = by_kind(_SLIDES.get(data, {}), name)
         for setting in dict.fromkeys(row["setting"] for row in here if row["setting"]):
             ways = [
-                [x for x in here if (x["way"], x["setting"]) == place]
-                for place in (
-                    ("plain", None), ("mixed", setting), ("thumbnail", setting)
-                )
-            ]  # fmt: skip
+                plain_of(here, setting),
+                *(
+                    [x for x in here if (x["way"], x["setting"]) == (way, setting)]
+                    for way in ("mixed", "thumbnail")
+                ),
+            ]
             (plain, mixed, thumbnails), star = newest(ways, runs)
             if not mixed:
                 continue  # Not finished.
@@ -116,7 +139,8 @@ def accuracy_table(results: Results) -> str:
         "whose regions were scrambled were scrambled again. Region sizes in native "
         "pixels; where images were resized, pixels of the resized ones are in "
         "brackets. The drop, in points, is from plain to mixed, as published, between "
-        "networks of one kind and budget; the slides' (2.35 points on average, they "
+        "networks of one kind and budget, at a level without shifts where there is "
+        "such a plain one; the slides' (2.35 points on average, they "
         "say) is that of their network of this kind, at a region size that they do not "
         "give: their figures suggest windows of 2 pixels, not the adaptive ones. The "
         "difference is how much more is lost here. Training: images times "

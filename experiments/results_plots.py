@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.accuracy_tables import DATA_NAMES, mean, network, newest, runs_of
+from experiments.accuracy_tables import (
+    DATA_NAMES,
+    mean,
+    network,
+    newest,
+    plain_of,
+    runs_of,
+)
 from experiments.page import IMAGES, Results
 from experiments.record import read
 
@@ -21,23 +28,16 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
 
     Hollow where it was measured with an earlier recipe.
     """
-    rows = [
-        row
-        for row in results["rows"]
-        if row["data"] == "cifar10" and re.fullmatch(r"size \d+", row["setting"] or "")
-    ]
-    plain = [
-        row
-        for row in results["rows"]
-        if (row["data"], row["way"]) == ("cifar10", "plain")
-    ]
+    cifar10 = [row for row in results["rows"] if row["data"] == "cifar10"]
+    rows = [row for row in cifar10 if re.fullmatch(r"size \d+", row["setting"] or "")]
     names = [network(row) for row in rows if row["setting"] == "size 8"]
     names = list(dict.fromkeys(names))
     runs = runs_of(results)
     figure, axes = _axes(len(names), one_scale=True)
     hollow = False
     for axis, name in zip(axes, names, strict=True):
-        level = mean([x for x in plain if network(x) == name], "plain_accuracy")
+        here = [x for x in cifar10 if network(x) == name]
+        level = mean(plain_of(here), "plain_accuracy")
         axis.axhline(100 * (level or 0), color="black", linewidth=0.8, label="plain")
         for way, metric, label, look in (
             ("mixed", "averaged_accuracy", "mixed, averaged over shuffles", "s--C1"),

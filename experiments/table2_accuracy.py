@@ -137,6 +137,10 @@ def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
     for patch in (8, 2):
         fitting = "vit_tiny_patch4", {**_SORTED_VIT[1], "patch_size": patch}
         yield from _grid("cifar10", [fitting], (f"size {patch}",), **size)
+    # Regions that are nowhere in particular.
+    no_positions = {**_SORTED_VIT[1], "position_embedding": False}
+    nowhere = [("vit_tiny_patch4", no_positions)]
+    yield from _grid("cifar10", nowhere, ("size 4, scrambled",), **size)
     yield from _grid("mnist", main[:2], (first, second), **lesser)
     yield from _grid("cifar10", _OTHERS, (first, second), **lesser)
     yield from _grid(
@@ -146,6 +150,11 @@ def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
         **{**size, **few, "side": side},
     )
     yield from _grid("cifar10", main, _CIFAR_SETTINGS[1:], plain=False, **size)
+    # What mixing to a level costs, and not the shifts that it rules out.
+    unshifted = {**size, "recipe": {**size["recipe"], **shifts("level", 32)}}
+    for model, options in main:
+        common = {"data": "cifar10", "model": model, "options": options}
+        yield Run(**common, **unshifted)
     yield from _grid("cifar10", main, _CIFAR_SETTINGS, seed=1, **size)
 
 

@@ -8,7 +8,8 @@ def accuracies(way: str, seed: int, **found: float):
     return {
         "data": "cifar10", "model": "m", "options": {}, "setting": setting, "way": way,
         "seed": seed, "native_pixels_per_pixel": 1.0, "shape": [32, 32, 3],
-        "train_images": 7, "recipe": {"epochs": 1}, "tested": 9, "training_seconds": 1,
+        "train_images": 7, "recipe": {"epochs": 1, "crop": 4}, "tested": 9,
+        "training_seconds": 1,
         **found,
     }  # fmt: skip
 
@@ -53,3 +54,21 @@ def test_what_was_measured_with_an_earlier_recipe_gets_a_star():
     text = accuracy_tables.accuracy_table(results)
     assert "A star marks" in text
     assert "| 2 * |" in text
+
+
+def test_levels_are_compared_with_plain_images_that_were_not_shifted_either():
+    shifted = accuracies("plain", 0, plain_accuracy=0.8)
+    unshifted = {**shifted, "recipe": {"epochs": 1, "crop": 0}}
+    mixed = accuracies("mixed", 0, mixed_accuracy=0.6)
+    rows = [shifted, mixed, unshifted]
+    assert accuracy_tables.plain_of(rows) == [shifted]
+    assert accuracy_tables.plain_of(rows, "size 2") == [shifted]
+    assert accuracy_tables.plain_of(rows, "level 0.6") == [unshifted]
+    assert accuracy_tables.plain_of(rows[:2], "level 0.6") == [shifted]
+
+
+def test_networks_are_named_by_their_options():
+    options = {"patch_encoder": "sorted", "patch_size": 8, "position_embedding": False}
+    row = {"model": "vit", "options": options}
+    expected = "vit, sorted, patch size 8, no position embedding"
+    assert accuracy_tables.network(row) == expected
