@@ -5,12 +5,12 @@
 
 The slides' Table II. Images are published once: each is mixed once, before training.
 All networks of a data set have the same budget and, as far as images allow, the same
-recipe: flips, but of digits; shifts by up to an eighth of the side, in multiples of the
-region size, if that is as small, and none at a level, whose regions differ from image
-to image; and, of mixed images in regions of one size, another shuffle inside them at
-each step, and of those whose regions were scrambled, thumbnails too, another scramble.
-Neither takes a key. Each mixed network is judged on mixed test images, as they were
-published, and with its logits averaged over eight more shuffles of each.
+recipe: flips, and shifts by up to an eighth of the side, in multiples of the region
+size, if that is as small, and none at a level, whose regions differ from image to
+image; neither for digits. Mixed images in regions of one size are shuffled in them
+again at each step, and those whose regions were scrambled, thumbnails too, scrambled
+again. Neither takes a key. Each mixed network is judged on mixed test images, as they
+were published, and with its logits averaged over eight more shuffles of each.
 
 Runs are ordered by how much they tell, and the file given by `--json` is written after
 each: start the command again and it goes on. Several processes can share a preset by
@@ -64,7 +64,7 @@ _PAPER_SIZES: Mapping[str, tuple[int, ...]] = {
     "imagenet_100": (2, 14, 28, 56),
 }
 _DIGITS = ("mnist", "embedded:digits")
-_SIDES = {"cifar10": 32, "mnist": 28, "embedded:digits": 8}
+_CIFAR_SIDE = 32
 _CIFAR_SETTINGS = ("size 2", "size 4", "size 8", "level 0.6", "size 4, scrambled")
 _MIXED: tuple[Way, ...] = ("mixed", "thumbnail")
 
@@ -151,7 +151,7 @@ def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
     )
     yield from _grid("cifar10", main, _CIFAR_SETTINGS[1:], plain=False, **size)
     # What mixing to a level costs, and not the shifts that it rules out.
-    unshifted = {**size, "recipe": {**size["recipe"], **shifts("level", 32)}}
+    unshifted = {**size, "recipe": {**size["recipe"], **shifts("level", _CIFAR_SIDE)}}
     for model, options in main:
         common = {"data": "cifar10", "model": model, "options": options}
         yield Run(**common, **unshifted)
@@ -162,18 +162,23 @@ def _grid(
     data: str, models, settings, *, seed: int = 0, plain: bool = True, **rest: Any
 ) -> Iterator[Run]:
     """Yields plain, mixed and thumbnail runs of each model."""
-    usual = {**rest.pop("recipe"), "flip": data not in _DIGITS}
-    side = rest.get("side") or _SIDES[data]
+    usual = rest.pop("recipe")
+    side = rest.get("side") or _CIFAR_SIDE
+
+    def recipe(setting: str | None) -> dict[str, Any]:
+        if data in _DIGITS:
+            return {**usual, "flip": False, "crop": 0, "crop_multiple": 1}
+        return {**usual, **shifts(setting, side)}
+
     for model, options in models:
         common: dict[str, Any] = {
             "data": data, "model": model, "options": options, "seed": seed, **rest
         }  # fmt: skip
         if plain:
-            yield Run(**common, recipe={**usual, **shifts(None, side)})
+            yield Run(**common, recipe=recipe(None))
         for setting in settings:
             for way in _MIXED:
-                recipe = {**usual, **shifts(setting, side)}
-                yield Run(**common, setting=setting, way=way, recipe=recipe)
+                yield Run(**common, setting=setting, way=way, recipe=recipe(setting))
 
 
 def shifts(setting: str | None, side: int) -> dict[str, int]:

@@ -149,16 +149,16 @@ def test_all_runs_are_valid_and_different(experiment, preset):
 
 @pytest.mark.parametrize("preset", ["cpu", "gpu", "paper"])
 def test_all_networks_of_a_data_set_see_as_much_of_its_images(preset):
-    sides = {"cifar10": 32, "mnist": 28}
     for run in table2_accuracy.runs(preset):
-        eighth = -(-(run.side or sides[run.data]) // 8)
+        eighth = -(-(run.side or 32) // 8)
         config = run.config
-        if run.setting is None and config.crop == 0:
-            continue  # Beside levels.
+        assert config.flip == (run.data != "mnist")
+        if run.data == "mnist" or (run.setting is None and config.crop == 0):
+            assert config.crop == 0  # Digits, and plain images beside levels.
+            continue
         assert config.crop <= eighth
         if run.setting is None or run.setting.startswith("size 2"):
             assert config.crop == eighth
-        assert config.flip == (run.data != "mnist")
 
 
 def test_weights_of_no_network_are_refused(tmp_path):
@@ -270,7 +270,7 @@ def test_a_run_that_diverges_recognises_nothing_and_the_next_goes_on():
 
 
 @pytest.mark.slow
-def test_optimizers_smoke_in_shards(tmp_path):
+def test_optimizers_smoke_in_shards(tmp_path, capsys):
     preset = st_adam_ablation.PRESETS["smoke"]
     count = len(st_adam_ablation.places(preset))
     path = tmp_path / "last.json"
@@ -282,6 +282,9 @@ def test_optimizers_smoke_in_shards(tmp_path):
     assert found["learning_rate"] == rows[-1]["recipe"]["learning_rate"]
     assert found["seeds"] == 2
     assert json.loads(path.read_text())["rows"] == rows
+    st_adam_ablation.main("smoke", None, path, f"{count}/{count}")
+    assert json.loads(path.read_text())["rows"] == rows
+    assert f"{found['optimizer']}: {found['accuracy']:.1%}" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -308,7 +311,7 @@ def test_overheads_are_those_of_rounds():
 
 
 @pytest.mark.slow
-def test_gradients_smoke_and_go_on(tmp_path):
+def test_gradients_smoke_and_go_on(tmp_path, capsys):
     path = tmp_path / "results.json"
     rows = fig5_gradients.run("smoke", None, path)
     plain, once, fresh = rows
@@ -317,7 +320,9 @@ def test_gradients_smoke_and_go_on(tmp_path):
         assert -1 <= found["cosine"] <= 1
     assert all(0 < x <= 1 for x in once["noise"] + fresh["noise"])
     assert json.loads(path.read_text())["rows"] == rows
-    assert fig5_gradients.run("smoke", None, path) == rows  # With the same seconds.
+    fig5_gradients.main("smoke", None, path)
+    assert json.loads(path.read_text())["rows"] == rows  # With the same seconds.
+    assert "noise of shuffling none" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -339,11 +344,16 @@ def test_shuffling_is_no_noise_where_it_changes_nothing():
     assert min(moved.noise) > 0.01
 
 
-def test_figures_of_vfe_smoke():
-    unchanged, noisy, shuffled = fig2_vfe_vs_noise.run("smoke", None)
+def test_figures_of_vfe_smoke(tmp_path):
+    def rows_of(experiment):
+        path = tmp_path / "results.json"
+        experiment.main("smoke", json_out=path)
+        return json.loads(path.read_text())["rows"]
+
+    unchanged, noisy, shuffled = rows_of(fig2_vfe_vs_noise)
     assert unchanged["ssim"] == pytest.approx(1, abs=1e-6)
     assert shuffled["ssim"] < noisy["ssim"] < 1
-    rows = fig3_vfe_vs_region_size.run("smoke", None)
+    rows = rows_of(fig3_vfe_vs_region_size)
     for found in rows:
         assert found["vfe"] == pytest.approx(found["expected_vfe"], rel=0.05)
     assert rows[0]["vfe"] == pytest.approx(rows[0]["expected_vfe"], rel=1e-4)
