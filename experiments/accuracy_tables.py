@@ -67,20 +67,19 @@ def _option(name: str, value: Any) -> str:
 
 
 def plain_of(
-    rows: Sequence[Mapping[str, Any]], setting: str | None = None
+    rows: Sequence[Mapping[str, Any]], crop: int | None = None
 ) -> list[Mapping[str, Any]]:
-    """Returns the plain rows of a network that a setting is compared with.
-
-    Images at a level were not shifted, so nor are those, if there are any.
+    """Returns the plain rows of a network that others are compared with.
 
     Args:
       rows: of one network on one data set.
-      setting: one of `training_runs.SETTINGS`; None for what the network does at best.
+      crop: the shifts of the others, which plain images are to have as well, if there
+        are such; None for what the network usually gets.
     """
     plain = [row for row in rows if row["way"] == "plain"]
-    levels = setting is not None and setting.startswith("level")
     crops = [row["recipe"]["crop"] for row in plain]
-    crop = (min if levels else max)(crops, default=0)
+    if crop not in crops:
+        crop = max(crops, default=0)
     return [row for row in plain if row["recipe"]["crop"] == crop]
 
 
@@ -99,15 +98,17 @@ def accuracy_table(results: Results) -> str:
         slides = by_kind(_SLIDES.get(data, {}), name)
         for setting in dict.fromkeys(row["setting"] for row in here if row["setting"]):
             ways = [
-                plain_of(here, setting),
-                *(
-                    [x for x in here if (x["way"], x["setting"]) == (way, setting)]
-                    for way in ("mixed", "thumbnail")
-                ),
+                [x for x in here if (x["way"], x["setting"]) == (way, setting)]
+                for way in ("mixed", "thumbnail")
             ]
-            (plain, mixed, thumbnails), star = newest(ways, runs)
-            if not mixed:
+            if not all(ways):
                 continue  # Not finished.
+            (latest, _), _ = newest(ways, runs)
+            crop = latest[0]["recipe"]["crop"] if latest else None
+            ways.append(plain_of(here, crop))
+            (mixed, thumbnails, plain), star = newest(ways, runs)
+            if not mixed:
+                continue  # Of other seeds.
             drop = 100 * float(
                 np.mean([x["plain_accuracy"] for x in plain])
                 - np.mean([x["mixed_accuracy"] for x in mixed])
@@ -138,14 +139,14 @@ def accuracy_table(results: Results) -> str:
         "those with regions of one size were shuffled again in them, and thumbnails "
         "whose regions were scrambled were scrambled again. Region sizes in native "
         "pixels; where images were resized, pixels of the resized ones are in "
-        "brackets. The drop, in points, is from plain to mixed, as published, between "
-        "networks of one kind and budget, at a level without shifts where there is "
-        "such a plain one; the slides' (2.35 points on average, they "
-        "say) is that of their network of this kind, at a region size that they do not "
-        "give: their figures suggest windows of 2 pixels, not the adaptive ones. The "
-        "difference is how much more is lost here. Training: images times "
-        "epochs, and the seconds that the mixed network took, others beside it. "
-        f"{_tested(rows)}"
+        "brackets, and at a level the mean over all pixels. The drop, in points, is "
+        "from plain to mixed, as published, between networks of one kind and budget; "
+        "where mixed images were not shifted in training, nor were the plain ones, if "
+        "there are such. The slides' (2.35 points on average, they say) is that of "
+        "their network of this kind, at a region size that they do not give: their "
+        "figures suggest windows of 2 pixels, not the adaptive ones. The difference is "
+        "how much more is lost here. Training: images times epochs, and the seconds "
+        f"that the mixed network took, others beside it. {_tested(rows)}"
     )
     if any(row[2].endswith(_STAR) for row in cells):
         words += f" {_STARRED}"

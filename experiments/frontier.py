@@ -12,16 +12,24 @@ from experiments import accuracy_tables
 from experiments.page import Results, made_by, table
 from experiments.privacy_scores import best_picture, pictures
 from experiments.record import read
+from experiments.training_runs import Run
 
 _TRAINED = "table2_accuracy_gpu"
 _CHANCE = 0.1  # CIFAR-10 has ten classes, of one size each.
 
 
 class Use(NamedTuple):
-    """The best of the networks of Table II, on the same images."""
+    """The best of the networks of Table II, on the same images.
+
+    Attributes:
+      accuracy: a mean over seeds.
+      network: its name.
+      star: not empty if it was measured with an earlier recipe.
+    """
 
     accuracy: float
     network: str
+    star: str = ""
 
 
 class Point(NamedTuple):
@@ -45,16 +53,15 @@ class Point(NamedTuple):
 def points(attacks: Results, trained: Results) -> list[Point]:
     """Returns the settings of CIFAR-10 that were attacked, and trained on both ways."""
     rows = [row for row in trained["rows"] if row["data"] == "cifar10"]
+    runs = accuracy_tables.runs_of(trained)
     found = []
     for row in attacks["rows"]:
         if row["data"] != "cifar10":
             continue
         here = [x for x in rows if x["setting"] == row["setting"]]
-        names = ("mixed_accuracy", "averaged_accuracy")
-        mixed = best_use([x for x in here if x["way"] == "mixed"], names)
-        thumbnail = best_use(
-            [x for x in here if x["way"] == "thumbnail"],
-            ("thumbnail_accuracy", "averaged_accuracy"),
+        mixed, thumbnail = (
+            best_use([x for x in here if x["way"] == way], runs, f"{way}_accuracy")
+            for way in ("mixed", "thumbnail")
         )
         enlarged = pictures(row).get("thumbnail")
         if mixed is None or thumbnail is None or enlarged is None:
@@ -65,27 +72,38 @@ def points(attacks: Results, trained: Results) -> list[Point]:
 
 
 def best_use(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ("plain_accuracy",)
+    rows: Sequence[Mapping[str, Any]], runs: Sequence[Run], metric: str
 ) -> Use | None:
-    """Returns the network with the highest accuracy, a mean over seeds, or None.
+    """Returns the network with the highest accuracy, or None.
 
     Args:
-      rows: of Table II.
-      names: of the accuracies, of which the best counts.
+      rows: of Table II, one way to show images.
+      runs: those of today.
+      metric: name of the accuracy; that over several shuffles counts if it is higher.
     """
     networks = dict.fromkeys(accuracy_tables.network(row) for row in rows)
     found = []
     for network in networks:
         here = [row for row in rows if accuracy_tables.network(row) == network]
-        accuracies = (accuracy_tables.mean(here, name) for name in names)
-        found += [Use(x, network) for x in accuracies if x is not None]
+        (here,), star = accuracy_tables.newest([here], runs)
+        for name in (metric, "averaged_accuracy"):
+            accuracy = accuracy_tables.mean(here, name)
+            found += [] if accuracy is None else [Use(accuracy, network, star)]
     return max(found, default=None)
 
 
 def plain_use(trained: Results) -> Use | None:
     """Returns the best network that was trained on plain CIFAR-10."""
     rows = [row for row in trained["rows"] if row["data"] == "cifar10"]
-    return best_use([row for row in rows if row["way"] == "plain"])
+    networks = dict.fromkeys(accuracy_tables.network(row) for row in rows)
+    plain = [
+        row
+        for network in networks
+        for row in accuracy_tables.plain_of(
+            [row for row in rows if accuracy_tables.network(row) == network]
+        )
+    ]
+    return best_use(plain, accuracy_tables.runs_of(trained), "plain_accuracy")
 
 
 def frontier_table(attacks: Results) -> str:
@@ -98,7 +116,7 @@ def frontier_table(attacks: Results) -> str:
     )  # fmt: skip
     cells = [
         (
-            x.setting,
+            x.setting + (x.mixed.star or x.thumbnail.star),
             f"{x.mixed.accuracy:.1%}",
             x.mixed.network,
             f"{x.seen['score']:.2f}",
@@ -113,7 +131,8 @@ def frontier_table(attacks: Results) -> str:
     words = (
         f"Labels: {first['train_images']:,} training images, "
         f"{first['recipe']['epochs']} epochs, {first['tested']:,} test images; plain "
-        f"images: {plain.accuracy:.1%} by {plain.network}."
+        f"images: {plain.accuracy:.1%} by {plain.network}. A star: with an earlier "
+        "recipe."
     )
     return "\n\n".join([words, table(heads, cells), made_by(trained)])
 

@@ -24,7 +24,7 @@ def plot_frontiers(results: Results, path: pathlib.Path) -> None:
         1, 2, figsize=(9.6, 4), sharey=True, layout="constrained"
     )
     adapted = [row for row in results["rows"] if score_of(row, "recognition, adapted")]
-    settings = dict.fromkeys(row["setting"] for row in adapted)
+    settings = dict.fromkeys(row["setting"] for row in [*adapted, *results["rows"]])
     colors = {setting: f"C{i}" for i, setting in enumerate(settings)}
     _plot_adapted(adapted, axes[0], colors)
     axes[0].set(title="the attacker's classifier", ylabel="labels recognised (use)")

@@ -30,8 +30,12 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
     """
     cifar10 = [row for row in results["rows"] if row["data"] == "cifar10"]
     rows = [row for row in cifar10 if re.fullmatch(r"size \d+", row["setting"] or "")]
-    names = [network(row) for row in rows if row["setting"] == "size 8"]
-    names = list(dict.fromkeys(names))
+    names = dict.fromkeys(network(row) for row in rows)
+    names = [
+        name
+        for name in names
+        if len({row["setting"] for row in rows if network(row) == name}) > 2
+    ]
     runs = runs_of(results)
     figure, axes = _axes(len(names), one_scale=True)
     hollow = False

@@ -150,11 +150,6 @@ def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
         **{**size, **few, "side": side},
     )
     yield from _grid("cifar10", main, _CIFAR_SETTINGS[1:], plain=False, **size)
-    # What mixing to a level costs, and not the shifts that it rules out.
-    unshifted = {**size, "recipe": {**size["recipe"], **shifts("level", _CIFAR_SIDE)}}
-    for model, options in main:
-        common = {"data": "cifar10", "model": model, "options": options}
-        yield Run(**common, **unshifted)
     yield from _grid("cifar10", main, _CIFAR_SETTINGS, seed=1, **size)
 
 
@@ -176,6 +171,9 @@ def _grid(
         }  # fmt: skip
         if plain:
             yield Run(**common, recipe=recipe(None))
+        # Beside settings that rule shifts out: what these are worth is no drop.
+        if recipe(None)["crop"] and not all(recipe(x)["crop"] for x in settings):
+            yield Run(**common, recipe=recipe("level"))
         for setting in settings:
             for way in _MIXED:
                 yield Run(**common, setting=setting, way=way, recipe=recipe(setting))

@@ -16,6 +16,7 @@ networks.
 """
 
 import dataclasses
+import json
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -86,15 +87,17 @@ def run(preset: Name, path: pathlib.Path | None = None) -> list[dict[str, Any]]:
     Args:
       preset: see `PRESETS`.
       path: of the results file, written after each network; those that it holds
-        already are not timed again.
+        already are not timed again, and those of other presets are dropped.
     """
     chosen = PRESETS[preset]
     shape = (chosen.batch_size, chosen.side, chosen.side, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    rows = kept(path)
-    there = [row["model"] for row in rows]
+    told = json.loads(json.dumps(dataclasses.asdict(chosen)))
+    del told["models"]
+    rows = [row for row in kept(path) if told.items() <= row.items()]
+    there = [(row["model"], row["options"]) for row in rows]
     for model, options in track(chosen.models.items(), description="models"):
-        if model in there:
+        if (model, options) in there:
             continue
         start = time.perf_counter()
         taken = rounds(_ways(model, options, images, chosen), chosen.repeats)
@@ -103,8 +106,7 @@ def run(preset: Name, path: pathlib.Path | None = None) -> list[dict[str, Any]]:
             {
                 "model": model,
                 "options": dict(options),
-                "shape": list(shape),
-                "setting": chosen.setting,
+                **told,
                 "images_per_s": {
                     way: per_way / float(np.median(x)) for way, x in taken.items()
                 },

@@ -56,15 +56,23 @@ def test_what_was_measured_with_an_earlier_recipe_gets_a_star():
     assert "| 2 * |" in text
 
 
-def test_levels_are_compared_with_plain_images_that_were_not_shifted_either():
-    shifted = accuracies("plain", 0, plain_accuracy=0.8)
-    unshifted = {**shifted, "recipe": {"epochs": 1, "crop": 0}}
-    mixed = accuracies("mixed", 0, mixed_accuracy=0.6)
-    rows = [shifted, mixed, unshifted]
-    assert accuracy_tables.plain_of(rows) == [shifted]
-    assert accuracy_tables.plain_of(rows, "size 2") == [shifted]
-    assert accuracy_tables.plain_of(rows, "level 0.6") == [unshifted]
-    assert accuracy_tables.plain_of(rows[:2], "level 0.6") == [shifted]
+def test_plain_images_are_shifted_as_mixed_ones_are():
+    def unshifted(way, **accuracy):
+        return {**accuracies(way, 0, **accuracy), "recipe": {"epochs": 1, "crop": 0}}
+
+    shifted, still = (
+        accuracies("plain", 0, plain_accuracy=0.8),
+        unshifted("plain", plain_accuracy=0.7),
+    )
+    assert accuracy_tables.plain_of([shifted, still]) == [shifted]
+    assert accuracy_tables.plain_of([shifted, still], 4) == [shifted]
+    assert accuracy_tables.plain_of([shifted, still], 0) == [still]
+    assert accuracy_tables.plain_of([shifted], 0) == [shifted]
+    mixed = unshifted("mixed", mixed_accuracy=0.6)
+    thumbnails = unshifted("thumbnail", thumbnail_accuracy=0.5)
+    rows = [shifted, still, mixed, thumbnails]
+    results = {"command": "python -m a --preset cpu", "rows": rows}
+    assert "| 70.0 % | 60.0 % |" in accuracy_tables.accuracy_table(results)
 
 
 def test_networks_are_named_by_their_options():

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from typing import Any
@@ -49,6 +50,21 @@ def test_computing_in_bfloat16_changes_little(name):
     rough = logits(quick(name, dtype="bfloat16"), x)
     assert rough.dtype == np.float32
     assert 0 < np.abs(rough - exact).max() < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_products_but_the_last_are_computed_in_bfloat16(name):
+    model = nnx.eval_shape(lambda: make(name, dtype="bfloat16"))
+    graphdef, state = nnx.split(model)
+    program = str(
+        jax.make_jaxpr(lambda state, x: nnx.merge(graphdef, state)(x))(state, images())
+    )
+    products = r":(\w+)\[([\d,]*)\] = (?:dot_general|conv_general_dilated)"
+    found = re.findall(products, program)
+    assert len(found) >= 3
+    wide = [shape for dtype, shape in found if dtype != "bf16"]
+    # Attention adds its scores up in float32; they have an axis for the heads.
+    assert [shape for shape in wide if shape.count(",") < 3] == ["2,10"]
 
 
 @pytest.mark.parametrize("name", CASES)

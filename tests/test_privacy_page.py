@@ -99,7 +99,7 @@ def test_scores_of_failed_attacks_are_not_shown():
 def trained(setting, way, model="m", **accuracies):
     return {
         "data": "cifar10", "setting": setting, "way": way, "model": model,
-        "options": {}, **accuracies,
+        "options": {}, "seed": 0, **accuracies,
     }  # fmt: skip
 
 
@@ -117,11 +117,24 @@ def test_the_frontier_has_the_best_network_of_each_way():
         trained("a", "thumbnail", "n", thumbnail_accuracy=0.6),  # Another seed.
         trained("b", "mixed", mixed_accuracy=0.5),  # Without thumbnails.
     ]
-    (point,) = frontier.points({"rows": rows}, {"rows": table2})
+    results = {"rows": table2, "command": "a --preset gpu"}
+    (point,) = frontier.points({"rows": rows}, results)
     assert point.setting == "a"
-    assert point.mixed == (0.6, "m")
-    assert point.thumbnail == (pytest.approx(0.45), "n")
+    assert point.mixed == (0.6, "m", " *")  # No run of today has such a setting.
+    assert point.thumbnail == (pytest.approx(0.45), "n", " *")
     assert (point.seen["score"], point.enlarged["score"]) == (0.4, 0.3)
+
+
+def test_plain_use_is_that_with_the_usual_shifts():
+    def plain(model, crop, accuracy):
+        recipe = {"crop": crop}
+        row = trained(None, "plain", model, plain_accuracy=accuracy)
+        return {**row, "recipe": recipe}
+
+    rows = [plain("m", 4, 0.9), plain("m", 0, 0.5), plain("n", 4, 0.8)]
+    best = frontier.plain_use({"rows": rows, "command": "a --preset gpu"})
+    assert best is not None
+    assert (best.accuracy, best.network) == (0.9, "m")
 
 
 def test_an_audit_says_how_it_was_made():

@@ -48,9 +48,10 @@ def test_a_model_that_does_not_fit_is_refused_before_mixing(capsys, monkeypatch)
     [
         (
             ["--region-size", 2],
-            "regions of 2 pixels hide no more than 0.8 pixels would",
+            "regions of 2 pixels are 0.8 wide in the originals",
         ),
-        (["--level", 0.5], "regions hide no more than 2.5 times smaller ones would"),
+        (["--level", 0.5], "regions are 2.5 times as narrow in the originals"),
+        (["--region-size", "entire"], ""),
         ([], ""),
     ],
 )
@@ -64,7 +65,7 @@ def test_mixing_enlarged_images_is_warned_of(mixing, told, capsys, monkeypatch):
     assert _run(*where, "--side", 20) == 2
     words = _one_line(capsys)
     assert told in words
-    assert ("--side 20 enlarges images of 8 pixels" in words) == bool(told)
+    assert ("--side 20 enlarges images, some of 8 pixels" in words) == bool(told)
     assert _run(*where, "--side", 8) == 2
     assert "enlarges" not in _one_line(capsys)
 

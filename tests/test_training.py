@@ -17,7 +17,7 @@ from training_runs import CONFIG, RESNET, read_lines, run, without_seconds
 
 from vim_jax.data.writers import locked
 from vim_jax.models import create_model
-from vim_jax.training import display, load_model, loop, predict
+from vim_jax.training import display, load_model, loop, predict, records
 from vim_jax.training.epoch import shuffled_batches
 from vim_jax.training.initial import initial_model
 from vim_jax.training.optimizers import make_optimizer
@@ -207,7 +207,9 @@ def test_what_the_last_step_breaks_is_noticed(sets, tmp_path, monkeypatch):
     config = dataclasses.replace(CONFIG, epochs=1)
     monkeypatch.setattr(loop, "make_optimizer", lambda *_: optax.scale(float("nan")))
     one_step = (images[:64], labels[:64]), tests
-    with pytest.raises(FloatingPointError, match="not finite after step 1: try a sm"):
+    with pytest.raises(
+        FloatingPointError, match="Parameters are not finite after step 1: try a"
+    ):
         run(config, *one_step, out=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.json",
@@ -219,7 +221,9 @@ def test_what_the_last_step_breaks_is_noticed(sets, tmp_path, monkeypatch):
         lambda updates, state, params=None: (updates, state + jnp.inf),
     )
     monkeypatch.setattr(loop, "make_optimizer", lambda *_: overflowing)
-    with pytest.raises(FloatingPointError, match="not finite after step 1"):
+    with pytest.raises(
+        FloatingPointError, match="optimizer's state is not finite after step 1"
+    ):
         run(config, *one_step)
 
 
@@ -231,6 +235,14 @@ def test_other_weights_to_start_from_are_another_run(uninterrupted, sets, tmp_pa
     for other in (first.model, None):
         with pytest.raises(ValueError, match="holds another run, with start"):
             run(config, *sets, out=tmp_path, model=other)
+
+
+def test_statistics_tell_models_to_start_from_apart(sets):
+    model: Any = initial_model(RESNET, sets[0][0].shape[1:], 10)
+    before = records._weights_fingerprint(model)
+    assert records._weights_fingerprint(model) == before
+    model.stem.norm.mean.set_value(model.stem.norm.mean.get_value() + 1)
+    assert records._weights_fingerprint(model) != before
 
 
 def test_steps_donate_count_and_average(sets):

@@ -149,16 +149,29 @@ def test_all_runs_are_valid_and_different(experiment, preset):
 
 @pytest.mark.parametrize("preset", ["cpu", "gpu", "paper"])
 def test_all_networks_of_a_data_set_see_as_much_of_its_images(preset):
-    for run in table2_accuracy.runs(preset):
+    runs = list(table2_accuracy.runs(preset))
+    networks = [(r.data, r.model, json.dumps(dict(r.options)), r.seed) for r in runs]
+    beside, unshifted = set(), set()
+    for run, network in zip(runs, networks, strict=True):
         eighth = -(-(run.side or 32) // 8)
         config = run.config
         assert config.flip == (run.data != "mnist")
-        if run.data == "mnist" or (run.setting is None and config.crop == 0):
-            assert config.crop == 0  # Digits, and plain images beside levels.
-            continue
-        assert config.crop <= eighth
-        if run.setting is None or run.setting.startswith("size 2"):
+        if run.data == "mnist":
+            assert config.crop == 0
+        elif config.crop == 0:
+            (beside if run.setting else unshifted).add(network)
+        elif run.setting is None or run.setting.startswith("size 2"):
             assert config.crop == eighth
+        assert config.crop <= eighth
+    # Whatever is not shifted has plain images that are not, and others that are.
+    assert beside == unshifted
+    assert unshifted
+    plain = [
+        network
+        for run, network in zip(runs, networks, strict=True)
+        if run.way == "plain"
+    ]
+    assert all(plain.count(network) == 2 for network in unshifted)
 
 
 def test_weights_of_no_network_are_refused(tmp_path):
@@ -292,6 +305,12 @@ def test_throughput_smokes(tmp_path, capsys):
     table3_throughput.main("smoke", tmp_path / "results.json")
     (row,) = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert "published once" in capsys.readouterr().out
+    # A second start times nothing again; another preset's file is not gone on with.
+    table3_throughput.main("smoke", tmp_path / "results.json")
+    assert json.loads((tmp_path / "results.json").read_text())["rows"] == [row]
+    (tmp_path / "results.json").write_text(json.dumps({"rows": [{**row, "steps": 9}]}))
+    (again,) = table3_throughput.run("smoke", tmp_path / "results.json")
+    assert again["steps"] == row["steps"]
     assert set(row["images_per_s"]) == {
         "plain", "published once", "fresh", "mixing alone"
     }  # fmt: skip

@@ -203,7 +203,7 @@ def mix(
             "Larger regions, or --scramble-regions, hide more."
         )
     if discard_key and report.published:
-        say("The key is gone: nobody, you included, can restore these images with it.")
+        say("The key is gone: nobody has it, you included.")
     elif report.published:
         place = key or key_variable
         say(f"Keep {place} safe and secret: it restores these images, for anyone.")

@@ -269,7 +269,7 @@ def train(
         )
     if parallel.is_main():
         say(training_sets.summary(sets))
-        if side is not None and mixer is not None:
+        if side and mixer is not None and mixer.region_size != "entire":
             native = min(native_sides(data, data_dir=data_dir))
             if native < side:
                 warn(training_sets.enlarged(side, native, mixer))

@@ -107,18 +107,17 @@ def enlarged(side: int, native: int, mixer: VisualMixer) -> str:
 
     Args:
       side: of the enlarged images, in pixels.
-      native: of the images before.
+      native: of the smallest images before.
       mixer: how they are mixed.
     """
     factor, size = side / native, mixer.region_size
     if isinstance(size, int):
-        own = f"{size / factor:.1f} pixels"
-        regions = f"regions of {size} pixels hide no more than {own}"
+        regions = f"regions of {size} pixels are {size / factor:.1f} wide"
     else:
-        regions = f"regions hide no more than {factor:.1f} times smaller ones"
+        regions = f"regions are {factor:.1f} times as narrow"
     return (
-        f"--side {side} enlarges images of {native} pixels before they are mixed: "
-        f"{regions} would in the images as they were"
+        f"--side {side} enlarges images, some of {native} pixels, before they are "
+        f"mixed: {regions} in the originals, and hide no more than such regions would"
     )
 
 

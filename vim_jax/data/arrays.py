@@ -231,7 +231,7 @@ def _result(
 def native_sides(
     spec: str | os.PathLike[str], *, data_dir: str | os.PathLike[str] | None = None
 ) -> set[int]:
-    """Return the shorter sides, in pixels, that the first images of a set have.
+    """Return the shorter sides, in pixels, of some images all over a set.
 
     Args:
       spec: the set; see `train_test_arrays`.
@@ -240,8 +240,8 @@ def native_sides(
     name = os.fspath(spec)
     split = "train" if "train" in splits_of(name, data_dir=data_dir) else None
     source = open_source(name, split=split, data_dir=data_dir)
-    few = range(min(len(source), _LOOKED_AT))
-    return {min(source[index].image.shape[:2]) for index in few}
+    few = np.linspace(0, len(source) - 1, min(len(source), _LOOKED_AT)).astype(int)
+    return {min(source[int(index)].image.shape[:2]) for index in few}
 
 
 def middle_square(image: np.ndarray, side: int) -> np.ndarray:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -164,7 +165,8 @@ class MobileNetV3(nnx.Module):
         for block in self.blocks:
             x = block(x, train=train)
         x = global_mean(jax.nn.hard_swish(self.last(x, train=train)))
-        return self.head(jax.nn.hard_swish(self.hidden(x)))
+        x = jax.nn.hard_swish(self.hidden(x))
+        return self.head(x.astype(jnp.float32))
 
     def torch_tensors(self) -> list[TorchTensor]:
         """Return where each tensor of torchvision's state dict goes."""

@@ -21,6 +21,14 @@ _STEPS_PER_LOOK = 25
 # Several processes ask each other whether to stop when they look: about this often, as
 # machines are taken away half a minute after SIGTERM.
 _SECONDS_PER_LOOK = 2.0
+# Parts of the state that may overflow, in the order in which they do.
+_STATE = {
+    "params": "Parameters are",
+    "rest": "Statistics of normalisation are",
+    "average": "Averaged parameters are",
+    "opt_state": "The optimizer's state is",
+    "gradient": "The gradient is",
+}
 
 
 @dataclasses.dataclass(slots=True)
@@ -89,7 +97,7 @@ def train_epoch(
       The state after the epoch.
 
     Raises:
-      FloatingPointError: If the loss is not finite, or what was learnt.
+      FloatingPointError: If the loss is not finite, or any part of the state.
       SystemExit: After SIGTERM and a checkpoint.
     """
     chosen = shuffled_batches(config, epoch, len(train_set[0]))
@@ -103,7 +111,7 @@ def train_epoch(
         nonlocal clock, interval
         if not pending:
             return
-        found, finite = jax.device_get((pending, _all_finite(state)))
+        found, finite = jax.device_get((pending, _finite(state)))
         for metrics in found:
             loss = float(metrics.loss)
             totals.steps += 1
@@ -116,11 +124,10 @@ def train_epoch(
                 raise _not_finite(config, f"The loss is {loss} at step {step}")
         # The last step's loss is that of the parameters before it. Statistics and
         # moments may overflow where parameters do not.
-        if not finite:
-            step = earlier + totals.steps
-            raise _not_finite(
-                config, f"The training state is not finite after step {step}"
-            )
+        for name, what in _STATE.items():
+            if not finite[name]:
+                step = earlier + totals.steps
+                raise _not_finite(config, f"{what} not finite after step {step}")
         now = time.perf_counter()
         seconds, clock = now - clock, now
         totals.seconds += seconds
@@ -166,8 +173,14 @@ def checkpoint_due(config: TrainConfig, epoch: int, step: int) -> bool:
 
 
 @jax.jit
-def _all_finite(state: TrainState) -> jax.Array:
-    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(state)]).all()
+def _finite(state: TrainState) -> dict[str, jax.Array]:
+    """Whether all numbers of a part of the state are finite, by its name."""
+
+    def all_finite(part):
+        found = [jnp.isfinite(x).all() for x in jax.tree.leaves(part)]
+        return jnp.stack([jnp.bool_(True), *found]).all()
+
+    return {name: all_finite(getattr(state, name)) for name in _STATE}
 
 
 def _not_finite(config: TrainConfig, what: str) -> FloatingPointError:

@@ -1,7 +1,8 @@
 """Logits and accuracy of a model on a set of images."""
 
+import collections
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -20,10 +21,7 @@ _APART = 2**32 - 1
 """What no batch or image is numbered by: folded in, it keeps keys apart."""
 
 _AHEAD = 4
-"""How many batches are given to the device before their results are waited for.
-
-To wait for each would leave it idle, to wait for none would fill its memory.
-"""
+"""How many batches are given to the device before their results are waited for."""
 
 
 def predict(
@@ -60,12 +58,8 @@ def predict(
       ValueError: If times is below 1, or above without anything to shuffle by; if
         `remixed` has no region size; if the images are not uint8 `n h w c`, or none.
     """
-    found: list[Any] = []
-    for logits in _logits(model, images, remixed, times, key, batch_size, layout):
-        found.append(logits)
-        if len(found) > _AHEAD:
-            found[-_AHEAD - 1] = jax.device_get(found[-_AHEAD - 1])
-    return np.concatenate(jax.device_get(found))[: len(images)]
+    batches = _logits(model, images, remixed, times, key, batch_size, layout)
+    return np.concatenate(list(on_host(batches)))[: len(images)]
 
 
 def evaluate(
@@ -113,17 +107,35 @@ def evaluate(
       True
     """
     check_labels("the images", images, labels)
-    classes: list[jax.Array] = []
-    for logits in _logits(model, images, remixed, times, key, batch_size, layout):
-        if not classes:
-            check_classes("the images", labels, logits.shape[-1])
-        classes.append(jnp.argmax(logits, axis=-1))
-        if len(classes) > _AHEAD:
-            jax.block_until_ready(classes[-_AHEAD - 1])
-        if after_batch is not None:
-            after_batch()
-    found = np.concatenate(jax.device_get(classes))[: len(images)]
+
+    def classes() -> Iterator[jax.Array]:
+        batches = _logits(model, images, remixed, times, key, batch_size, layout)
+        for number, logits in enumerate(batches):
+            if number == 0:
+                check_classes("the images", labels, logits.shape[-1])
+            yield jnp.argmax(logits, axis=-1)
+            if after_batch is not None:
+                after_batch()
+
+    found = np.concatenate(list(on_host(classes())))[: len(images)]
     return float((found == labels).mean())
+
+
+def on_host(arrays: Iterable[jax.Array]) -> Iterator[np.ndarray]:
+    """Yields arrays from the device, a few after they were asked for.
+
+    To wait for each would leave the device idle, to wait for none would fill its
+    memory.
+
+    Args:
+      arrays: computed one by one.
+    """
+    waiting: collections.deque[jax.Array] = collections.deque()
+    for array in arrays:
+        waiting.append(array)
+        if len(waiting) > _AHEAD:
+            yield np.asarray(waiting.popleft())
+    yield from map(np.asarray, waiting)
 
 
 def _logits(

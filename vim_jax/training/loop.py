@@ -109,7 +109,7 @@ def train(
     Raises:
       ValueError: If the data, the settings and the model do not fit together, or
         `out` holds another run, or one that another process is at.
-      FloatingPointError: If the loss is not finite.
+      FloatingPointError: If the loss, or any part of the state, is not finite.
       RuntimeError: If `out` has checkpoints and all of them are damaged, or
         tensorboardX is wanted and not installed.
       SystemExit: With code 143, after SIGTERM and a checkpoint, if there is `out`.

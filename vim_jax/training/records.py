@@ -111,7 +111,7 @@ def _read_run(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _weights_fingerprint(model: nnx.Module) -> str:
-    """Tell starting weights apart: 16 hexadecimal digits."""
+    """Tell models to start from apart, statistics included: 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(nnx.state(model)):
         digest.update(np.ascontiguousarray(leaf).tobytes())
