@@ -82,10 +82,8 @@ def throughput_table(results: Results) -> str:
             row["model"],
             f"{row['images_per_s']['plain']:,.0f}",
             *(
-                f"{-100 * x / (100 + x):+.1f} %"
-                for x in (
-                    row["overhead_percent"][way] for way in ("published once", "fresh")
-                )
+                _change(row["overhead_percent"][way])
+                for way in ("published once", "fresh")
             ),
             f"{row['images_per_s']['mixing alone']:,.0f}",
             f"{_mixing_percent(row['images_per_s']):.2f} %",
@@ -96,8 +94,19 @@ def throughput_table(results: Results) -> str:
     row = results["rows"][0]
     shape = "x".join(map(str, row["shape"]))
     size = row["setting"].removeprefix("size ")
-    words = f"Batches of {shape}, regions of {size} pixels."
+    words = (
+        f"Batches of {shape}, regions of {size} pixels. In brackets: 95 % intervals."
+    )
     return f"{words}\n\n{table(heads, cells)}"
+
+
+def _change(overhead: Mapping[str, float]) -> str:
+    """Returns the change in images a second, and between which it lies."""
+    median, low, high = (
+        f"{-100 * overhead[name] / (100 + overhead[name]):+.1f}"
+        for name in ("median", "high", "low")
+    )
+    return f"{median} % ({low} to {high})"
 
 
 def _mixing_percent(speeds: Mapping[str, float]) -> float:
@@ -147,7 +156,7 @@ def gradients_table(results: Results) -> str:
             row["way"],
             f"{row['cosine']:+.3f}",
             ", ".join(f"{x:.2f}" for x in row["noise"]),
-            ", ".join(f"{row['batch_size'] * x / (1 - x):.1f}" for x in row["noise"]),
+            ", ".join(_noise_scale(x, row["batch_size"]) for x in row["noise"]),
         ]
         for row in results["rows"]
     ]
@@ -158,6 +167,11 @@ def gradients_table(results: Results) -> str:
         "moments of the training."
     )
     return f"{words}\n\n{table(heads, cells)}"
+
+
+def _noise_scale(share: float, batch_size: int) -> str:
+    """Returns the variance over the squared mean, in images, from its share."""
+    return "all" if share == 1 else f"{batch_size * share / (1 - share):.1f}"
 
 
 def _signed(value: float | None) -> str:

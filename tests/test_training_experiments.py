@@ -14,6 +14,7 @@ from experiments import (
     fig3_vfe_vs_region_size,
     fig5_gradients,
     recipe_ablation,
+    results_page,
     st_adam_ablation,
     table2_accuracy,
     table3_throughput,
@@ -305,6 +306,9 @@ def test_throughput_smokes(tmp_path, capsys):
     table3_throughput.main("smoke", tmp_path / "results.json")
     (row,) = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert "published once" in capsys.readouterr().out
+    line = results_page.throughput_table({"rows": [row]}).splitlines()[-1]
+    assert line.startswith("| resnet8 |")
+    assert line.count(" to ") == 2
     # A second start times nothing again; another preset's file is not gone on with.
     table3_throughput.main("smoke", tmp_path / "results.json")
     assert json.loads((tmp_path / "results.json").read_text())["rows"] == [row]
@@ -318,6 +322,11 @@ def test_throughput_smokes(tmp_path, capsys):
     for way in ("published once", "fresh"):
         more = row["overhead_percent"][way]
         assert -100 < more["low"] <= more["median"] <= more["high"]
+
+
+def test_slower_steps_are_fewer_images():
+    words = results_page._change({"median": 25, "low": -20, "high": 100})
+    assert words == "-20.0 % (-50.0 to +25.0)"
 
 
 def test_overheads_are_those_of_rounds():
