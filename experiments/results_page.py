@@ -92,7 +92,8 @@ def throughput_table(results: Results) -> str:
         for row in results["rows"]
     ]
     row = results["rows"][0]
-    shape = "x".join(map(str, row["shape"]))
+    side = row["side"]
+    shape = f"{row['batch_size']}x{side}x{side}x3"
     size = row["setting"].removeprefix("size ")
     words = (
         f"Batches of {shape}, regions of {size} pixels. In brackets: 95 % intervals."
