@@ -46,9 +46,10 @@ _SLIDES: Mapping[str, Mapping[str, tuple[float, float]]] = {
 }
 _STAR = " *"
 _STARRED = (
-    "A star marks what was measured with an earlier recipe: images with regions of 8 "
-    "pixels were shifted by 8 pixels, which left less of them than of others, and "
-    "scrambled thumbnails were not scrambled again; the plot has hollow points there."
+    "A star marks what was measured with an earlier recipe, or a part of it: images "
+    "with regions of 8 pixels were shifted by 8 pixels, which left less of them than "
+    "of others, scrambled thumbnails were not scrambled again, and digits were "
+    "shifted; the plot has hollow points there."
 )
 
 
