@@ -92,20 +92,19 @@ def run(preset: Name, path: pathlib.Path | None = None) -> list[dict[str, Any]]:
     chosen = PRESETS[preset]
     shape = (chosen.batch_size, chosen.side, chosen.side, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    told = json.loads(json.dumps(dataclasses.asdict(chosen)))
+    told = _as_json(dataclasses.asdict(chosen))
     del told["models"]
     rows = [row for row in kept(path) if told.items() <= row.items()]
-    there = [(row["model"], row["options"]) for row in rows]
     for model, options in track(chosen.models.items(), description="models"):
-        if (model, options) in there:
+        network = _as_json({"model": model, "options": options})
+        if any(network.items() <= row.items() for row in rows):
             continue
         start = time.perf_counter()
         taken = rounds(_ways(model, options, images, chosen), chosen.repeats)
         per_way = chosen.batch_size * chosen.steps
         rows.append(
             {
-                "model": model,
-                "options": dict(options),
+                **network,
                 **told,
                 "images_per_s": {
                     way: per_way / float(np.median(x)) for way, x in taken.items()
@@ -119,6 +118,11 @@ def run(preset: Name, path: pathlib.Path | None = None) -> list[dict[str, Any]]:
         )
         write(path, f"experiments.table3_throughput --preset {preset}", rows)
     return rows
+
+
+def _as_json(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a results file gives back."""
+    return json.loads(json.dumps(told))
 
 
 def _overhead(taken: Sequence[float], plain: Sequence[float]) -> dict[str, float]:
