@@ -1,6 +1,6 @@
 """Table II as tables of a page: what networks recognise, beside the slides' numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,16 @@ def network(row: Mapping[str, Any]) -> str:
     options = row["options"].items()
     parts = [row["model"], *(_option(*option) for option in options)]
     return ", ".join([*parts, "fine-tuned"] if "weights" in row else parts)
+
+
+def by_network(
+    rows: Iterable[Mapping[str, Any]],
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Returns the rows of each network, by its name."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(network(row), []).append(row)
+    return found
 
 
 def _option(name: str, value: Any) -> str:

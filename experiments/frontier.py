@@ -81,10 +81,8 @@ def best_use(
       runs: those of today.
       metric: name of the accuracy; that over several shuffles counts if it is higher.
     """
-    networks = dict.fromkeys(accuracy_tables.network(row) for row in rows)
     found = []
-    for network in networks:
-        here = [row for row in rows if accuracy_tables.network(row) == network]
+    for network, here in accuracy_tables.by_network(rows).items():
         (here,), star = accuracy_tables.newest([here], runs)
         for name in (metric, "averaged_accuracy"):
             accuracy = accuracy_tables.mean(here, name)
@@ -95,14 +93,8 @@ def best_use(
 def plain_use(trained: Results) -> Use | None:
     """Returns the best network that was trained on plain CIFAR-10."""
     rows = [row for row in trained["rows"] if row["data"] == "cifar10"]
-    networks = dict.fromkeys(accuracy_tables.network(row) for row in rows)
-    plain = [
-        row
-        for network in networks
-        for row in accuracy_tables.plain_of(
-            [row for row in rows if accuracy_tables.network(row) == network]
-        )
-    ]
+    networks = accuracy_tables.by_network(rows).values()
+    plain = [row for here in networks for row in accuracy_tables.plain_of(here)]
     return best_use(plain, accuracy_tables.runs_of(trained), "plain_accuracy")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.accuracy_tables import (
     DATA_NAMES,
+    by_network,
     mean,
     network,
     newest,
@@ -30,11 +31,11 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
     """
     cifar10 = [row for row in results["rows"] if row["data"] == "cifar10"]
     rows = [row for row in cifar10 if re.fullmatch(r"size \d+", row["setting"] or "")]
-    names = dict.fromkeys(network(row) for row in rows)
+    # With one or two sizes there is no line to draw.
     names = [
         name
-        for name in names
-        if len({row["setting"] for row in rows if network(row) == name}) > 2
+        for name, here in by_network(rows).items()
+        if len({row["setting"] for row in here}) > 2
     ]
     runs = runs_of(results)
     figure, axes = _axes(len(names), one_scale=True)

@@ -171,7 +171,8 @@ def _grid(
         }  # fmt: skip
         if plain:
             yield Run(**common, recipe=recipe(None))
-        # Beside settings that rule shifts out: what these are worth is no drop.
+        # Settings that rule shifts out are compared with plain images without, too:
+        # what shifts are worth is not what mixing costs.
         if recipe(None)["crop"] and not all(recipe(x)["crop"] for x in settings):
             yield Run(**common, recipe=recipe("level"))
         for setting in settings:

@@ -239,10 +239,10 @@ def test_other_weights_to_start_from_are_another_run(uninterrupted, sets, tmp_pa
 
 def test_statistics_tell_models_to_start_from_apart(sets):
     model: Any = initial_model(RESNET, sets[0][0].shape[1:], 10)
-    before = records._weights_fingerprint(model)
-    assert records._weights_fingerprint(model) == before
+    before = records._model_fingerprint(model)
+    assert records._model_fingerprint(model) == before
     model.stem.norm.mean.set_value(model.stem.norm.mean.get_value() + 1)
-    assert records._weights_fingerprint(model) != before
+    assert records._model_fingerprint(model) != before
 
 
 def test_steps_donate_count_and_average(sets):

@@ -47,7 +47,7 @@ def claim(
     run["train_set"] = fingerprint(train_set)
     run["test_sets"] = {name: fingerprint(pair) for name, pair in test_sets.items()}
     if start is not None:
-        run["start"] = _weights_fingerprint(start)
+        run["start"] = _model_fingerprint(start)
     path = folder / "config.json"
     if path.exists():
         there = _read_run(path)
@@ -110,7 +110,7 @@ def _read_run(path: pathlib.Path) -> dict[str, Any]:
     return {**dataclasses.asdict(TrainConfig()), **run}
 
 
-def _weights_fingerprint(model: nnx.Module) -> str:
+def _model_fingerprint(model: nnx.Module) -> str:
     """Tell models to start from apart, statistics included: 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(nnx.state(model)):
