@@ -7,13 +7,14 @@ The slides' Fig. 5, with numbers. While a network learns, the cosine between the
 gradients of successive steps: the lower, the more they oscillate. And at a few moments,
 the noise that shuffling alone adds to the gradient of one batch: the same images are
 mixed anew sixteen times, and the variance of the gradient is divided by its mean square
-(0: shuffling changes nothing; 1: the gradient is nothing but its noise).
+(0: shuffling changes nothing; 1: the gradient is nothing but its noise). Beside it, the
+noise that any training has: that of sixteen batches of other images.
 
 "published once": each image is mixed before training; "fresh": anew at every step.
 The file given by `--json` is written after each network: start the command again and
 it goes on. `cpu` takes an hour and a quarter on one core. Expect cosines of
 0.10 to 0.17, up to 0.02 lower on mixed images, and more noise from shuffling the larger
-the regions.
+the regions, but less than from drawing other images.
 """
 
 import dataclasses
@@ -39,7 +40,7 @@ from vim_jax.training.initial import initial_model
 from vim_jax.training.optimizers import make_optimizer
 from vim_jax.training.step import init_state, to_unit
 
-_REMIXES = 16
+_REPEATS = 16
 _MOMENTS = 4  # At which noise is measured, evenly over the training.
 
 
@@ -51,11 +52,13 @@ class Trace(NamedTuple):
       losses: of the steps.
       noise: of shuffling, in [0, 1], at a few moments; empty without anything to
         shuffle by.
+      drawing_noise: of drawing other images, in [0, 1], at the same moments.
     """
 
     cosines: list[float]
     losses: list[float]
     noise: list[float]
+    drawing_noise: list[float]
 
 
 def trace(
@@ -89,7 +92,12 @@ def trace(
         _, _, rest = nnx.split(model, nnx.Param, ...)
         return losses.mean(), nnx.to_pure_dict(rest)
 
-    gradient = jax.value_and_grad(loss_of, has_aux=True)
+    def gradient(params, rest, images, labels):
+        (loss, rest), found = jax.value_and_grad(loss_of, has_aux=True)(
+            params, rest, images, labels
+        )
+        flat = jnp.concatenate([x.reshape(-1) for x in jax.tree.leaves(found)])
+        return loss, rest, found, flat
 
     def mixed(mixer, key, images):
         return images if mixer is None else mixer(key, images)[0]
@@ -97,10 +105,9 @@ def trace(
     @jax.jit
     def step(params, rest, opt_state, previous, key, images, labels):
         images = mixed(shown_as, key, images)
-        (loss, rest), gradients = gradient(params, rest, images, labels)
+        loss, rest, gradients, flat = gradient(params, rest, images, labels)
         updates, opt_state = optimizer.update(gradients, opt_state, params)
         params = optax.apply_updates(params, updates)
-        flat = jnp.concatenate([x.reshape(-1) for x in jax.tree.leaves(gradients)])
         scale = jnp.linalg.norm(flat) * jnp.linalg.norm(previous)
         cosine = flat @ previous / jnp.maximum(scale, 1e-30)
         return params, rest, opt_state, flat, loss, cosine
@@ -108,31 +115,57 @@ def trace(
     @jax.jit
     def noise(params, rest, key, images, labels):
         def one(key):
-            gradients = gradient(params, rest, mixed(noise_of, key, images), labels)[1]
-            return jnp.concatenate([x.reshape(-1) for x in jax.tree.leaves(gradients)])
+            return gradient(params, rest, mixed(noise_of, key, images), labels)[-1]
 
-        found = jax.lax.map(one, jax.random.split(key, _REMIXES))
-        mean = found.mean(0)
-        spread = ((found - mean[None]) ** 2).sum() / (_REMIXES - 1)
-        # The mean of few has some of the noise, too.
-        signal = jnp.maximum((mean**2).sum() - spread / _REMIXES, 0)
-        return spread / jnp.maximum(spread + signal, 1e-30)
+        return _noise_share(jax.lax.map(one, jax.random.split(key, _REPEATS)))
+
+    @jax.jit
+    def drawing_noise(params, rest, key, images, labels):
+        def one(batch):
+            key, images, labels = batch
+            return gradient(params, rest, mixed(shown_as, key, images), labels)[-1]
+
+        batches = jax.random.split(key, _REPEATS), images, labels
+        return _noise_share(jax.lax.map(one, batches))
 
     key = jax.random.key(config.seed)
     order = np.random.default_rng(config.seed)
+    others = np.random.default_rng((config.seed, 1))
     previous = jnp.zeros(sum(x.size for x in jax.tree.leaves(params)))
-    cosines, losses, noises = [], [], []
+    cosines, losses, noises, drawing_noises = [], [], [], []
     for i, chosen in enumerate(_batches(order, len(images), config.batch_size, steps)):
         batch, wanted = jnp.asarray(images[chosen]), jnp.asarray(labels[chosen])
         at = jax.random.fold_in(key, i)
-        if noise_of is not None and (i + 1) % (steps // _MOMENTS) == 0:
-            noises.append(float(noise(params, rest, at, batch, wanted)))
+        if (i + 1) % (steps // _MOMENTS) == 0:
+            drawn = np.stack([
+                others.choice(len(images), len(chosen), replace=False)
+                for _ in range(_REPEATS)
+            ])  # fmt: skip
+            many = jnp.asarray(images[drawn]), jnp.asarray(labels[drawn])
+            drawing_noises.append(float(drawing_noise(params, rest, at, *many)))
+            if noise_of is not None:
+                noises.append(float(noise(params, rest, at, batch, wanted)))
         params, rest, opt_state, previous, loss, cosine = step(
             params, rest, opt_state, previous, at, batch, wanted
         )
         losses.append(loss)
         cosines.append(cosine)
-    return Trace([float(x) for x in cosines[1:]], [float(x) for x in losses], noises)
+    return Trace(
+        [float(x) for x in cosines[1:]],
+        [float(x) for x in losses],
+        noises,
+        drawing_noises,
+    )
+
+
+def _noise_share(gradients: jax.Array) -> jax.Array:
+    """Returns the variance of gradients (repeats, values) over their mean square."""
+    count = len(gradients)
+    mean = gradients.mean(0)
+    spread = ((gradients - mean[None]) ** 2).sum() / (count - 1)
+    # The mean of few has some of the noise, too.
+    signal = jnp.maximum((mean**2).sum() - spread / count, 0)
+    return spread / jnp.maximum(spread + signal, 1e-30)
 
 
 def _batches(
@@ -247,6 +280,7 @@ def run(
                     "cosines": _smoothed(found.cosines),
                     "losses": _smoothed(found.losses),
                     "noise": found.noise,
+                    "drawing_noise": found.drawing_noise,
                     "seconds": round(time.perf_counter() - start, 1),
                     **made_by(),
                 }
@@ -274,10 +308,14 @@ def main(
       json_out: the results; those that it holds already are not measured again.
     """
     for row in run(preset, data_dir, json_out):
-        noise = ", ".join(f"{x:.2f}" for x in row["noise"])
+        noise, drawing = (
+            ", ".join(f"{x:.2f}" for x in row[name])
+            for name in ("noise", "drawing_noise")
+        )
         print(
             f"{row['model']}, {row['setting'] or ''} {row['way']}: "
-            f"cosine {row['cosine']:+.3f}, noise of shuffling {noise or 'none'}"
+            f"cosine {row['cosine']:+.3f}, noise of shuffling {noise or 'none'}, "
+            f"of drawing images {drawing}"
         )
 
 

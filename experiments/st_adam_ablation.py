@@ -43,6 +43,7 @@ _RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 _SETTING = "size 4"
 SHARED_RATE = 1e-3
 _SHARE = 0.9  # Of the best final accuracy, to be reached in few steps.
+_CHANCE = 0.1  # What a network knows before it learns: all sets here have ten classes.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,14 +258,15 @@ def steps_to(target: float, course: np.ndarray, row: Mapping[str, Any]) -> float
 
     Args:
       target: the accuracy.
-      course: accuracy after each epoch; between epochs it changes evenly, from none.
+      course: accuracy after each epoch; between epochs it changes evenly, from
+        that of a guess.
       row: any of the runs.
     """
     reached = np.flatnonzero(course >= target)
     if not reached.size:
         return None
     end = reached[0]
-    start = course[end - 1] if end else 0.0
+    start = course[end - 1] if end else _CHANCE
     epochs = end + (target - start) / (course[end] - start)
     return float(epochs * (row["train_images"] // row["recipe"]["batch_size"]))
 

@@ -252,7 +252,7 @@ def test_optimizers_are_compared_at_their_best_rates():
     assert adam["target"] == pytest.approx(0.54)
     # Adam goes from 0.45 to 0.6 in the third epoch, of ten steps.
     assert adam["steps_to_target"] == pytest.approx(20 + 10 * 0.09 / 0.15)
-    assert adamw["steps_to_target"] == pytest.approx(10 * 0.54 / 0.6)
+    assert adamw["steps_to_target"] == pytest.approx(10 * 0.44 / 0.5)
     assert sgd["steps_to_target"] is None
     assert sgd["cosine"] == pytest.approx(-0.1)
     assert sgd["cosine_at_shared_rate"] is None
@@ -347,6 +347,9 @@ def test_gradients_smoke_and_go_on(tmp_path, capsys):
     for found in rows:
         assert -1 <= found["cosine"] <= 1
     assert all(0 < x <= 1 for x in once["noise"] + fresh["noise"])
+    for found in rows:
+        assert len(found["drawing_noise"]) == 4
+        assert all(0 < x <= 1 for x in found["drawing_noise"])
     assert json.loads(path.read_text())["rows"] == rows
     fig5_gradients.main("smoke", None, path)
     assert json.loads(path.read_text())["rows"] == rows  # With the same seconds.
@@ -370,6 +373,30 @@ def test_shuffling_is_no_noise_where_it_changes_nothing():
     rough = np.random.default_rng(0).integers(0, 256, flat.shape, np.uint8)
     moved = fig5_gradients.trace(config, rough, labels, 4, noise_of=mixer)
     assert min(moved.noise) > 0.01
+
+
+@pytest.mark.slow
+def test_drawing_images_is_no_noise_where_a_batch_has_all_of_them():
+    config = TrainConfig(
+        model="resnet8", model_options={"widths": (4,)}, batch_size=16, optimizer="sgd",
+        learning_rate=1e-9,
+    )  # fmt: skip
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), np.uint8)
+    labels = np.arange(16) % 2
+    every = fig5_gradients.trace(config, images, labels, 4)
+    assert (every.noise, len(every.drawing_noise)) == ([], 4)
+    assert max(every.drawing_noise) == pytest.approx(0, abs=1e-5)
+    half = dataclasses.replace(config, batch_size=8)
+    some = fig5_gradients.trace(half, images, labels, 4)
+    assert min(some.drawing_noise) > 0.01
+
+
+def test_the_share_of_noise_is_that_of_the_variance():
+    generator = np.random.default_rng(0)
+    signal, deviation = 0.5, 1.5
+    gradients = signal + deviation * generator.standard_normal((16, 20_000))
+    share = fig5_gradients._noise_share(jax.numpy.asarray(gradients))
+    assert share == pytest.approx(deviation**2 / (signal**2 + deviation**2), abs=0.01)
 
 
 def test_figures_of_vfe_smoke(tmp_path):
