@@ -214,7 +214,8 @@ def whole_grid(results: Results) -> str:
 
 def runs_of(results: Results) -> list[Run]:
     """Returns the runs of the preset that results are of, as they are today."""
-    return list(table2_accuracy.runs(_preset(results)))
+    weights = {row["weights"] for row in results["rows"] if "weights" in row}
+    return list(table2_accuracy.runs(_preset(results), weights))
 
 
 def _preset(results: Results) -> Any:

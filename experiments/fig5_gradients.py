@@ -133,10 +133,11 @@ def trace(
     others = np.random.default_rng((config.seed, 1))
     previous = jnp.zeros(sum(x.size for x in jax.tree.leaves(params)))
     cosines, losses, noises, drawing_noises = [], [], [], []
+    moments = set(np.linspace(0, steps, _MOMENTS + 1).astype(int)[1:])
     for i, chosen in enumerate(_batches(order, len(images), config.batch_size, steps)):
         batch, wanted = jnp.asarray(images[chosen]), jnp.asarray(labels[chosen])
         at = jax.random.fold_in(key, i)
-        if (i + 1) % (steps // _MOMENTS) == 0:
+        if i + 1 in moments:
             drawn = np.stack([
                 others.choice(len(images), len(chosen), replace=False)
                 for _ in range(_REPEATS)
@@ -238,7 +239,8 @@ def run(
         for setting in chosen.settings
         for way in ("published once", "fresh")
     ]
-    rows = kept(path)
+    command = f"experiments.fig5_gradients --preset {preset}"
+    rows = kept(path, command)
     for model, options in chosen.models.items():
         config = TrainConfig(
             model=model,
@@ -285,7 +287,7 @@ def run(
                     **made_by(),
                 }
             )
-            write(path, f"experiments.fig5_gradients --preset {preset}", rows)
+            write(path, command, rows)
     return rows
 
 

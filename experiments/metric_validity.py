@@ -101,7 +101,7 @@ def run(
     """
     chosen = PRESETS[preset]
     data = _data(chosen, data_dir)
-    rows = kept(path)
+    rows = kept(path, _command(preset))
     known = {row["way"] for row in rows}
     commit = made_by()["commit"]  # Before results are written beside it.
     for family, name, way in track(_ways(chosen), description="ways"):

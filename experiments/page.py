@@ -76,11 +76,11 @@ def _all(name: str, results: Results) -> list[Any]:
 
 
 def _device(results: Results) -> str:
-    device = results["device"].partition(",")[0]
-    if device != "cpu":
-        return device
-    cores = sorted(_all("cores", results))
-    return f"{' or '.join(map(str, cores))} core(s) of a CPU"
+    devices = dict.fromkeys(x.partition(",")[0] for x in _all("device", results))
+    cores = " or ".join(map(str, sorted(_all("cores", results))))
+    return " and ".join(
+        f"{cores} core(s) of a CPU" if x == "cpu" else x for x in devices
+    )
 
 
 def table(heads, rows) -> str:

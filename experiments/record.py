@@ -52,9 +52,25 @@ def write(
     partial.replace(path)
 
 
-def kept(path: pathlib.Path | None) -> list[dict[str, Any]]:
-    """Returns the rows of a results file that was begun; none if there is no such."""
-    return json.loads(path.read_text())["rows"] if path and path.exists() else []
+def kept(path: pathlib.Path | None, command: str) -> list[dict[str, Any]]:
+    """Returns the rows of a results file that was begun; none if there is no such.
+
+    Args:
+      path: of the file; None if there is none.
+      command: see `write`.
+
+    Raises:
+      SystemExit: if the file is of another command, such as another preset.
+    """
+    if path is None or not path.exists():
+        return []
+    there = json.loads(path.read_text())
+    if there["command"] != f"python -m {command}":
+        raise SystemExit(
+            f"{path} holds results of `{there['command']}`, not of `python -m "
+            f"{command}`: give another file."
+        )
+    return there["rows"]
 
 
 @functools.cache
@@ -64,7 +80,7 @@ def made_by() -> Mapping[str, Any]:
     The commit is that of the code that was loaded, before results lie beside it.
     """
     made = provenance("")
-    return {key: made[key] for key in ("commit", "device", "cores")}
+    return {key: made[key] for key in ("commit", "device", "cores", "versions")}
 
 
 def read(name: str) -> dict[str, Any] | None:

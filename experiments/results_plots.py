@@ -43,7 +43,8 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
     for axis, name in zip(axes, names, strict=True):
         here = [x for x in cifar10 if network(x) == name]
         level = mean(plain_of(here), "plain_accuracy")
-        axis.axhline(100 * (level or 0), color="black", linewidth=0.8, label="plain")
+        if level is not None:
+            axis.axhline(100 * level, color="black", linewidth=0.8, label="plain")
         for way, metric, label, look in (
             ("mixed", "averaged_accuracy", "mixed, averaged over shuffles", "s--C1"),
             ("mixed", "mixed_accuracy", "mixed", "o-C0"),
@@ -55,7 +56,8 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
             for size in sizes:
                 found = [x for x in here if x["setting"] == f"size {size}"]
                 (found,), star = newest([found], runs)
-                means.append(100 * (mean(found, metric) or 0))
+                value = mean(found, metric)
+                means.append(np.nan if value is None else 100 * value)
                 outdated += [size] if star else []
             (line,) = axis.plot(sizes, means, look, label=label, markersize=5)
             axis.plot(

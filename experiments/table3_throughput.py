@@ -87,14 +87,15 @@ def run(preset: Name, path: pathlib.Path | None = None) -> list[dict[str, Any]]:
     Args:
       preset: see `PRESETS`.
       path: of the results file, written after each network; those that it holds
-        already are not timed again, and those of other presets are dropped.
+        already are not timed again, unless the preset has changed since.
     """
     chosen = PRESETS[preset]
     shape = (chosen.batch_size, chosen.side, chosen.side, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     told = _as_json(dataclasses.asdict(chosen))
     del told["models"]
-    rows = [row for row in kept(path) if told.items() <= row.items()]
+    command = f"experiments.table3_throughput --preset {preset}"
+    rows = [row for row in kept(path, command) if told.items() <= row.items()]
     for model, options in track(chosen.models.items(), description="models"):
         network = _as_json({"model": model, "options": options})
         if any(network.items() <= row.items() for row in rows):
@@ -116,7 +117,7 @@ def run(preset: Name, path: pathlib.Path | None = None) -> list[dict[str, Any]]:
                 **made_by(),
             }
         )
-        write(path, f"experiments.table3_throughput --preset {preset}", rows)
+        write(path, command, rows)
     return rows
 
 

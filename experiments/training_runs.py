@@ -136,7 +136,7 @@ def finish(
       rows: those there are already; by default those of the results file.
       weights_dir: where the weights lie that runs start from.
     """
-    rows = kept(path) if rows is None else rows
+    rows = kept(path, command) if rows is None else rows
     for run in runs:
         if is_done(run, rows):
             continue

@@ -56,6 +56,16 @@ def test_what_was_measured_with_an_earlier_recipe_gets_a_star():
     assert "| 2 * |" in text
 
 
+def test_fine_tuned_networks_are_of_the_preset():
+    weights = {"vit_b16.safetensors"}
+    tuned = [x for x in table2_accuracy.runs("paper", weights) if x.weights]
+    rows = [training_runs._identity(run) for run in tuned]
+    results = {"command": "python -m a --preset paper", "rows": rows}
+    runs = accuracy_tables.runs_of(results)
+    assert all(training_runs.is_done(run, rows) for run in tuned)
+    assert sum(training_runs.is_done(run, rows) for run in runs) == len(tuned) > 0
+
+
 def test_plain_images_are_shifted_as_mixed_ones_are():
     def unshifted(way, **accuracy):
         return {**accuracies(way, 0, **accuracy), "recipe": {"epochs": 1, "crop": 0}}

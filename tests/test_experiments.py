@@ -5,6 +5,8 @@ import errno
 import itertools
 import json
 import math
+import re
+import subprocess
 
 import jax
 import numpy as np
@@ -22,6 +24,7 @@ from experiments import (
 from vim_jax.attacks.audit import attacks_on
 from vim_jax.attacks.cases import from_arrays
 from vim_jax.data.arrays import LabelledImages, TrainTest
+from vim_jax.report import provenance
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +112,38 @@ def test_results_say_how_they_were_made(tmp_path):
     assert written["seconds"] == 1.3
     assert written["rows"] == [row]
     assert {"commit", "device", "cores", "seed", "versions"} <= set(written)
+
+
+def test_results_of_another_preset_are_not_gone_on_with(tmp_path):
+    path = tmp_path / "a.json"
+    assert record.kept(path, "experiments.a --preset cpu") == []
+    record.write(path, "experiments.a --preset cpu", [{"seconds": 1.0}])
+    assert record.kept(path, "experiments.a --preset cpu") == [{"seconds": 1.0}]
+    with pytest.raises(SystemExit, match=r"results of `python -m exp"):
+        record.kept(path, "experiments.a --preset gpu")
+
+
+def test_results_beside_the_code_do_not_make_it_other_code(tmp_path, monkeypatch):
+    def git(*arguments):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        subprocess.run(["git", "-C", tmp_path, *who, *arguments], check=True)
+
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("a = 1\n")
+    (tmp_path / "results.json").write_text("{}\n")
+    git("init", "-q")
+    monkeypatch.setattr(provenance, "_PACKAGE", package)
+    assert provenance._commit() is None
+    git("add", ".")
+    git("commit", "-qm", "a")
+    clean = provenance._commit()
+    assert clean is not None
+    assert re.fullmatch("[0-9a-f]{12}", clean)
+    (tmp_path / "results.json").write_text("[]\n")
+    assert provenance._commit() == clean
+    (package / "__init__.py").write_text("a = 2\n")
+    assert provenance._commit() == f"{clean}-dirty"
 
 
 def test_results_that_cannot_be_written_leave_the_earlier_ones(tmp_path, monkeypatch):

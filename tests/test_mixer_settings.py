@@ -1,10 +1,27 @@
 """Settings of VisualMixer: checked in one sentence, and never changed."""
 
 import dataclasses
+import json
+from typing import Any
 
+import numpy as np
 import pytest
 
 import vim_jax
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_become_pythons():
+    several: tuple[dict[str, Any], ...] = (
+        {"level": np.float32(0.5), "max_region": np.int64(4)},
+        {"region_size": np.int64(4), "scramble_regions": np.True_},
+        {"target_vfe": np.float64(100)},
+    )
+    for given in several:
+        mixer = vim_jax.VisualMixer(**given)
+        settings = dataclasses.asdict(mixer)
+        assert json.loads(json.dumps(settings)) == settings
+        assert mixer == vim_jax.VisualMixer(**{k: x.item() for k, x in given.items()})
 
 
 @pytest.mark.parametrize(

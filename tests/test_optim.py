@@ -190,6 +190,19 @@ def test_injected_hyperparameters_give_identical_updates(weight_decay):
         )
 
 
+def test_injected_hyperparameters_need_no_parameters_without_decay():
+    injected = optax.inject_hyperparams(st_adam)(1e-2)
+    got, _ = injected.update(GRADS, injected.init(PARAMS))
+    expected, _ = update(st_adam(1e-2), GRADS, None, PARAMS)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_integers_among_the_parameters_are_no_obstacle():
+    params = {"w": jnp.ones(2), "count": jnp.int32(3)}
+    state = st_adam(1e-2).init(params)
+    assert optax.tree.get(state, "mu")["count"].dtype == jnp.int32
+
+
 def test_hyperparameters_that_16_bits_would_round_away_are_refused():
     params = jnp.ones(2, jnp.bfloat16)
     with pytest.raises(ValueError, match=r"b1 is held in bfloat16.*hyperparam_dtype"):

@@ -168,7 +168,10 @@ def test_folders_that_were_mixed_are_known_as_such(tmp_path, capsys):
     assert regions_of(plain, VisualMixer(region_size=2), fresh=False) == 2
     assert regions_of(plain, VisualMixer(region_size=2), fresh=True) is None
     assert _run("--data", mixed, "--crop", 6) == 2
-    assert "--crop 6 with --crop-multiple 4" in _one_line(capsys)
+    assert (
+        "--crop 6 would cut up regions of 4 pixels: use a multiple of 4"
+        in _one_line(capsys)
+    )
     for train, test, said_to_be, expected in [
         (plain, None, False, (False, False)),
         (mixed, None, False, (True, True)),
@@ -309,6 +312,22 @@ def test_another_run_in_the_folder_is_refused(tmp_path, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_classes_that_only_test_images_have_are_classes(tmp_path, monkeypatch):
+    few, more = (
+        LabelledImages(np.zeros((8, 8, 8, 1), np.uint8), np.arange(8) % count)
+        for count in (2, 4)
+    )
+    monkeypatch.setattr(
+        "vim_jax.data.arrays.train_test_arrays",
+        lambda *_, **__: TrainTest(few, more, tuple("abcd")),
+    )
+    out = tmp_path / "run"
+    arguments = ["--data", "embedded:digits", "--out", out, "--epochs", 1, *TINY]
+    for _ in range(2):  # Again, the run is known as the same.
+        assert _run(*arguments, "--batch-size", 8) == 0
+    assert json.loads((out / "result.json").read_text())["num_classes"] == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -346,7 +365,11 @@ def test_another_run_in_the_folder_is_refused(tmp_path, capsys):
         ([*DIGITS, "--mixed-already", "--level", "0.5"], "give neither, or a"),
         ([*DIGITS, "--eval-remixes", "2"], "--eval-remixes needs to know the regions"),
         ([*DIGITS, "--fresh", "--remix", "--region-size", "2"], "leave one out"),
-        ([*DIGITS, "--crop", "3", "--region-size", "2"], "--crop 3 with"),
+        (
+            [*DIGITS, "--crop", "3", "--region-size", "2"],
+            "--crop 3 would cut up regions of 2 pixels",
+        ),
+        ([*DIGITS, "--crop", "3", "--crop-multiple", "2"], "--crop 3 with"),
         ([*DIGITS, "--model-option", "dim"], "--model-option dim is not NAME=VALUE"),
         ([*DIGITS, "--model", "lenet"], "use one of mobilenet_v2"),
         ([*DIGITS, "--optimizer", "adam", "--weight-decay", "1"], "adamw"),

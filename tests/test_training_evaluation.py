@@ -62,6 +62,14 @@ def test_logits_are_the_models_in_any_batches(batch_size, model, expected):
     np.testing.assert_allclose(accuracy, 12 / 30, atol=1e-6)
 
 
+def test_a_model_may_lie_on_other_devices(model, expected):
+    graphdef, state = nnx.split(model)
+    elsewhere = nnx.merge(graphdef, jax.device_put(state, jax.devices()[1]))
+    for layout in (None, make_layout(16, jax.devices()[:2])):
+        logits = predict(elsewhere, IMAGES, batch_size=16, layout=layout)
+        np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_shuffles_are_averaged(model):
     key = jax.random.key(3)
     logits = predict(model, IMAGES, remixed=MIXER, times=3, key=key, batch_size=16)

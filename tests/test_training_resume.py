@@ -176,6 +176,52 @@ def test_sigterm_amid_tests_saves_the_epoch(stepwise, sets, tmp_path, monkeypatc
     assert without_seconds(resumed.epochs) == without_seconds(stepwise.epochs)
 
 
+def test_sigterm_at_the_end_is_not_lost(stepwise, sets, tmp_path, monkeypatch):
+    for module, name in ((loop.checkpoint, "save"), (loop.records, "write_result")):
+        out = tmp_path / name
+        do, calls = getattr(module, name), []
+
+        def interrupting(*args, do=do, calls=calls):
+            calls.append(do(*args))
+            if len(calls) == (7 if do.__name__ == "save" else 1):
+                signal.raise_signal(signal.SIGTERM)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, interrupting)
+            with pytest.raises(SystemExit) as exit_info:
+                run(STEPWISE, *sets, out=out)
+        assert exit_info.value.code == 143
+        assert (out / "result.json").exists()
+        assert read_lines(out)[-1]["epoch"] == STEPWISE.epochs
+    # A run that was complete before.
+    restore = loop.checkpoint.restore_latest
+
+    def interrupted(*args):
+        signal.raise_signal(signal.SIGTERM)
+        return restore(*args)
+
+    monkeypatch.setattr(loop.checkpoint, "restore_latest", interrupted)
+    with pytest.raises(SystemExit) as exit_info:
+        run(STEPWISE, *sets, out=out)
+    assert exit_info.value.code == 143
+
+
+def test_a_run_goes_on_with_other_checkpoints(stepwise, sets, tmp_path, monkeypatch):
+    save = loop.checkpoint.save
+
+    def interrupting(*args):
+        save(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.checkpoint, "save", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            run(STEPWISE, *sets, out=tmp_path)
+    more = dataclasses.replace(STEPWISE, checkpoint_every=2, checkpoint_every_steps=2)
+    resumed = run(more, *sets, out=tmp_path)
+    assert without_seconds(resumed.epochs) == without_seconds(stepwise.epochs)
+
+
 def test_no_random_key_enters_a_checkpoint(stepwise, sets, tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(loop.checkpoint, "save", lambda *args: saved.append(args))

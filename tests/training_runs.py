@@ -67,10 +67,15 @@ def start(config, out, **environment):
 import jax
 from training_runs import *
 from vim_jax import VisualMixer
-from vim_jax.training import initialize
+from vim_jax.training import initialize, load_model
 initialize()
-devices = jax.devices() if jax.process_count() > 1 else jax.devices()[:1]
-train({config!r}, *digit_sets(), out={str(out)!r}, progress=False, devices=devices)
+several, out = jax.process_count() > 1, {str(out)!r}
+devices = jax.devices() if several else jax.devices()[:1]
+trained = train({config!r}, *digit_sets(), out=out, progress=False, devices=devices)
+if several:
+    leaves = (jax.tree.leaves(nnx.state(x)) for x in (load_model(out), trained.model))
+    for loaded, kept in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(loaded, kept)
 """
     tests = pathlib.Path(__file__).parent
     environment = {

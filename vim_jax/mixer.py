@@ -75,6 +75,10 @@ class VisualMixer:
     clip: bool = False
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):  # JSON takes Python's numbers only.
+                object.__setattr__(self, field.name, value.item())
         given = [
             name
             for name in ("level", "target_vfe", "region_size")

@@ -79,7 +79,7 @@ def st_adam(
     eps_root: ArrayLike = 1e-8,
     *,
     mu_dtype: DTypeLike | None = None,
-    weight_decay: optax.ScalarOrSchedule = 0.0,
+    weight_decay: optax.ScalarOrSchedule | None = None,
     mask: Any | Callable[[optax.Params], Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""ST-Adam: Adam without bias correction, epsilon inside the square root.
@@ -118,14 +118,15 @@ def st_adam(
       mu_dtype: dtype in which to keep the first moment; by default that of the
         parameters. The second moment is never kept in fewer than 32 bits.
       weight_decay: Strength of decoupled weight decay: adds
-        ``weight_decay * params`` to the direction, before the learning rate.
+        ``weight_decay * params`` to the direction, before the learning rate. None
+        decays nothing.
       mask: Which parameters decay: a pytree of booleans with the structure of
         the parameters or a prefix of it, or a function from parameters to one.
         None decays them all.
 
     Returns:
       The `optax.GradientTransformationExtraArgs`. ``update`` needs the
-      parameters when there is weight decay.
+      parameters when a weight decay is given, be it zero.
 
     Raises:
       ValueError: If a hyperparameter is an array of fewer than 32 bits, as
@@ -159,19 +160,20 @@ def st_adam(
       Deep Neural Networks <https://arxiv.org/abs/2404.04098>`_, NDSS 2024
     """
     steps = [scale_by_st_adam(b1, b2, eps, eps_root, mu_dtype=mu_dtype)]
-    # Left out only for a Python zero: under `optax.inject_hyperparams` the value
-    # is an array, and the state must not change structure with it.
-    if not (isinstance(weight_decay, int | float) and weight_decay == 0):
+    if weight_decay is not None:
         steps.append(optax.add_decayed_weights(weight_decay, mask))
     steps.append(optax.scale_by_learning_rate(learning_rate))
     return optax.chain(*steps)
 
 
 def _widen(tree: optax.Params) -> optax.Params:
-    """Cast arrays of fewer than 32 bits to float32."""
-    return jax.tree.map(
-        lambda x: x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x, tree
-    )
+    """Cast floats of fewer than 32 bits to float32."""
+
+    def widen(x):
+        narrow = jnp.issubdtype(x.dtype, jnp.inexact) and jnp.finfo(x.dtype).bits < 32
+        return x.astype(jnp.float32) if narrow else x
+
+    return jax.tree.map(widen, tree)
 
 
 def _check_wide_enough(name: str, value: ArrayLike) -> None:

@@ -1,5 +1,6 @@
 """`vim-jax train`: train a network on plain or mixed images."""
 
+import dataclasses
 import json
 import pathlib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -219,6 +220,11 @@ def train(
     regions = training_sets.regions_of(data, mixer, fresh)
     if crop_multiple is None:
         crop_multiple = regions if isinstance(regions, int) else 1
+        if crop % crop_multiple:
+            raise ValueError(
+                f"--crop {crop} would cut up regions of {regions} pixels: use a "
+                f"multiple of {regions}, or --crop-multiple 1 to cut them up"
+            )
     patch = {"patch_size": patch_size, "patch_encoder": patch_encoder}
     # What torchvision's weights expect of images.
     usual = {} if weights is None else {"normalize": "imagenet"}
@@ -256,6 +262,9 @@ def train(
             side=side,
             progress=show,
         )
+    # A few images may lack classes that the others have.
+    highest = max(part.labels.max() for part in (sets.train, sets.test))
+    config = dataclasses.replace(config, num_classes=max(2, int(highest) + 1))
     initial = _initial_model(config, sets, weights)
     if isinstance(regions, int):
         # Shifts that are no multiples of the regions cut them up anyway, as asked for.

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 ComputeDtype: TypeAlias = Literal["float32", "bfloat16"]
-"""Of convolutions and matrix products, and what transformer blocks add up.
+"""Of convolutions, matrix products, and all that layers hand on.
 
-Parameters, normalisation and logits stay in float32.
+Parameters, the arithmetic of normalisation, and logits stay in float32.
 """
 
 
@@ -25,7 +25,7 @@ class ModelConfig:
       normalize: How intensities in [0, 1] are mapped before the first layer: "fixed"
         to [-2, 2], whatever the images, or "imagenet" by ImageNet's mean and standard
         deviation, which weights from torchvision expect (three channels).
-      dtype: Of convolutions and matrix products, "float32" or "bfloat16".
+      dtype: Of what is computed, "float32" or "bfloat16", see `ComputeDtype`.
     """
 
     num_classes: int

@@ -53,4 +53,8 @@ def _commit() -> str | None:
     # Installed, the package may lie in a folder of someone else's repository.
     if git("ls-files", "--error-unmatch", "__init__.py") is None:
         return None
-    return git("describe", "--always", "--dirty", "--abbrev=12")
+    commit = git("rev-parse", "--short=12", "HEAD")
+    # Results that lie beside the code, and pages, do not make it other code.
+    code = (":(top)*.py", ":(top)pyproject.toml")
+    same = git("diff", "--quiet", "HEAD", "--", *code) is not None
+    return commit if same else f"{commit}-dirty"

@@ -82,7 +82,7 @@ class TrainConfig:
       checkpoint_every_steps: Steps between further checkpoints; None makes none.
     """
 
-    model: str = "vit_tiny_patch4"
+    model: str = "resnet8"
     model_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     num_classes: int | None = None
     epochs: int = 10

@@ -166,7 +166,8 @@ def _logits(
         # To repeat the shuffle that mixed an image would put some pixels back.
         key = jax.random.fold_in(key, _APART)
     graphdef, state = nnx.split(model)
-    state = nnx.to_pure_dict(state)
+    # Training leaves it where that was, which may be elsewhere.
+    state = jax.device_put(nnx.to_pure_dict(state), layout.replicated)
     for start in range(0, len(images), batch_size):
         # One shape for all batches, so that one program is compiled.
         indices = np.minimum(np.arange(start, start + batch_size), len(images) - 1)

@@ -120,7 +120,7 @@ def train(
       >>> random = np.random.default_rng(0)
       >>> images = random.integers(0, 256, (64, 8, 8, 3), np.uint8)
       >>> labels = random.integers(0, 10, 64)
-      >>> config = TrainConfig(epochs=2, batch_size=32, model_options={"depth": 1})
+      >>> config = TrainConfig(model="resnet8", epochs=2, batch_size=32)
       >>> history = train(
       ...     config, (images, labels), {"plain": (images, labels)}, progress=False
       ... )
@@ -249,6 +249,7 @@ def train(
             names = None if label_names is None else list(label_names)
             result = _result(config, num_classes, shape, names, state, epochs)
             records.write_result(folder, result)
+        stop = stop or parallel.in_any(sigterm_came())
     if stop:
         raise SystemExit(EXIT_CODE)
     state = parallel.on_one_device(state)

@@ -38,13 +38,12 @@ def make_optimizer(
       total_steps: Gradient steps of the whole run.
     """
     rate, decay = make_schedule(config, total_steps), config.weight_decay
+    decays = {"weight_decay": decay, "mask": _not_vectors} if decay else {}
     match config.optimizer:
         case "st_adam":
-            optimizer = st_adam(rate, weight_decay=decay, mask=_not_vectors)
+            optimizer = st_adam(rate, **decays)
         case "adam_no_bias_correction":
-            optimizer = st_adam(
-                rate, eps=1e-8, eps_root=0.0, weight_decay=decay, mask=_not_vectors
-            )
+            optimizer = st_adam(rate, eps=1e-8, eps_root=0.0, **decays)
         case "adam":
             optimizer = optax.adam(rate)
         case "adamw":

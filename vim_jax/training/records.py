@@ -21,6 +21,9 @@ from vim_jax.training.config import TrainConfig
 from vim_jax.training.image_sets import ImageSet, fingerprint
 from vim_jax.training.parallel import is_main
 
+# They change what is kept, not what is learnt: a run may go on with others.
+_MAY_CHANGE = ("checkpoint_every", "checkpoint_every_steps")
+
 
 def claim(
     folder: pathlib.Path,
@@ -41,7 +44,8 @@ def claim(
       start: The model that was given to start from, if one was.
 
     Raises:
-      ValueError: If the folder holds a run with other settings or data.
+      ValueError: If the folder holds a run with other settings or data; only how
+        often checkpoints are made may differ.
     """
     run = dataclasses.asdict(config)
     run["train_set"] = fingerprint(train_set)
@@ -62,7 +66,7 @@ def check_settings(folder: pathlib.Path, config: TrainConfig) -> None:
 
     Args:
       folder: Folder of the run; may be missing.
-      config: Settings of the run.
+      config: Settings of the run; no number of classes is what the data will tell.
 
     Raises:
       ValueError: If it does.
@@ -70,7 +74,8 @@ def check_settings(folder: pathlib.Path, config: TrainConfig) -> None:
     path = folder / "config.json"
     if path.exists():
         run = dataclasses.asdict(config)
-        _refuse_differences(folder, _read_run(path), run, run)
+        known = run.keys() - ({"num_classes"} if config.num_classes is None else ())
+        _refuse_differences(folder, _read_run(path), run, known)
 
 
 def _refuse_differences(
@@ -81,7 +86,11 @@ def _refuse_differences(
 ) -> None:
     """Raise ValueError if two runs differ in what goes by one of the names."""
     run = json.loads(json.dumps(run))
-    differing = [k for k in names if there.get(k) != run.get(k)]
+    differing = [
+        name
+        for name in names
+        if name not in _MAY_CHANGE and there.get(name) != run.get(name)
+    ]
     if differing:
         details = ", ".join(
             f"{name} {there.get(name)!r} there and {run.get(name)!r} here"
