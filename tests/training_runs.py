@@ -65,6 +65,7 @@ def start(config, out, **environment):
     """Trains on the digits in another process, on one device if it is alone."""
     program = f"""
 import jax
+from flax import nnx
 from training_runs import *
 from vim_jax import VisualMixer
 from vim_jax.training import initialize, load_model
