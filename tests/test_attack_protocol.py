@@ -87,6 +87,16 @@ def test_a_single_image_is_inconclusive():
     assert scored(*one).verdict == "inconclusive"
 
 
+def test_shares_lie_between_0_and_1():
+    values = np.asarray([0.0, 1.0, 0.1])
+    wide, found = intervals.mean(values), intervals.share(values)
+    assert wide.low < 0 < 1 < wide.high
+    assert found == (wide.value, 0, 1)
+    inside = np.linspace(0.4, 0.6, 30)
+    assert intervals.share(inside) == intervals.mean(inside)
+    assert intervals.share(values[:1]) == intervals.mean(values[:1])
+
+
 def test_scores_keep_what_they_were_given():
     found = scored(0.3, 0.2, 0.4)
     assert found == Score(

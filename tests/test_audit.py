@@ -59,6 +59,26 @@ def test_the_four_verdicts_of_tiny_regions(found):
     assert {score.verdict for score in attacks} == {"at chance"}
 
 
+def test_the_image_that_shows_most_counts(found):
+    size = np.full((64, 64), 8, np.int32)
+    sharp = np.where(np.arange(64) < 32, 1, size)
+    images = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 1), np.uint8)
+    case = dataclasses.replace(
+        found.case, originals=list(images), plans=[size] * 9 + [sharp]
+    )
+    see = answers(dataclasses.replace(found, case=case))[0]
+    assert see.numbers["thumbnail"] == [8, 8]
+    assert see.numbers["largest_thumbnail"] == [46, 46]
+    assert see.numbers["in_clear"] == pytest.approx(0.05)
+    assert see.numbers["most_in_clear"] == 0.5
+    assert "8x8 picture of an image, the median, and a 46x46 picture of the one" in (
+        see.text
+    )
+    assert "5% of the pixels were not moved, and 50% of the image with most" in see.text
+    advised = " ".join(advice(dataclasses.replace(found, case=case)))
+    assert "anyone sees a 46x46 picture of some image" in advised
+
+
 def test_no_other_key_is_advised_where_none_was_found(found):
     lines = advice(found)
     assert any("Use larger regions where" in line for line in lines)
@@ -239,6 +259,12 @@ def test_a_finished_attack_is_not_run_again(attacked):
         ):
             assert one.dtype == other.dtype
             np.testing.assert_array_equal(one, other)
+
+
+def test_only_the_user_can_read_what_is_kept(attacked, tmp_path):
+    attacked(Fake())
+    for folder in (tmp_path / "kept").iterdir():
+        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_an_audit_goes_on_where_it_stopped(attacked):

@@ -77,7 +77,7 @@ def written(tmp_path_factory):
 
 
 def test_command_prints_verdicts_numbers_and_advice(written):
-    _, out, err = written
+    place, out, err = written
     for question in QUESTIONS:
         assert re.search(rf"^{question} +({'|'.join(VERDICTS)}) ", out, re.MULTILINE)
     for words in (
@@ -89,7 +89,9 @@ def test_command_prints_verdicts_numbers_and_advice(written):
         assert words in out
     assert "- Publish no image whose original is public" in out
     assert "recognition was not tried" in out
-    assert "Wrote " in err
+    assert "a.html: it shows originals, do not publish it." in " ".join(err.split())
+    assert f"made of the images is kept in {place / 'kept'}" in out
+    assert (place / "a.html").stat().st_mode & 0o077 == 0
     assert "Traceback" not in err
 
 
@@ -258,6 +260,15 @@ def test_a_file_that_exists_is_refused_before_any_work(call, no_work, tmp_path, 
     assert (tmp_path / "old").read_text() == "precious"
 
 
+@pytest.mark.parametrize("option", ["--json", "--report", "--keep"])
+def test_nothing_is_written_among_the_published_images(call, no_work, tmp_path, option):
+    for path in ("dst/new", "dst", "dst/../dst/deep/new"):
+        code, _, err = call("audit", "dst", "--originals", "src", option, path)
+        assert code == 2
+        (sentence,) = complaints(err)
+        assert f"{option} {path} lies inside dst, where it would be" in sentence
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -279,7 +290,7 @@ def test_a_published_folder_is_audited_without_its_key(call, tmp_path):
     publish(
         folder(tmp_path / "src"), tmp_path / "dst", VisualMixer(region_size=4), None
     )
-    (tmp_path / "src/cats/1.png").unlink()
+    (tmp_path / "src/cats/1.png").write_bytes(b"damaged since")
     code, out, err = call(
         "audit", "dst", "--originals", "src",
         "--json", "new/a.json", "--report", "a.html", "--keep", "kept",
@@ -290,6 +301,8 @@ def test_a_published_folder_is_audited_without_its_key(call, tmp_path):
     assert numbers["verdicts"]["link"]["verdict"] != "inconclusive"
     assert any("no original" in note for note in numbers["notes"])
     assert "no original" in out
+    assert "An original could not be read: " in out
+    assert "src/cats/1.png is not an image" in out
     assert "no original" in (tmp_path / "a.html").read_text()
 
 

@@ -241,8 +241,47 @@ def test_failures_are_named_once_and_the_rest_is_done(call, folder):
     assert r"src/a\x1b[31m\n.png is empty" in sentences[0]
     assert "src/bad [red].png is not an image" in sentences[1]
     assert "\x1b" not in err
-    assert "2 files left out: no image by suffix." in out
+    assert "2 files left out, of other types than .png, " in out
+    assert ".tiff: more.TXT, notes.txt" in out
+    assert "convert them" not in err
     assert len(pixels(folder / "dst")) == 4
+
+
+def test_pictures_that_are_not_read_are_warned_of(call, folder):
+    for name in ("a.HEIC", "b.gif", "c.txt"):
+        (folder / "src" / name).write_bytes(b"")
+    code, out, err = call(*MIX)
+    assert code == 0
+    assert "3 files left out" in out
+    assert "warning: 2 pictures among them, such as a.HEIC: convert them" in err
+
+
+def test_nothing_shows_progress_before_it_is_known_to_fit(call):
+    call(*MIX)
+    _, _, err = call(*MIX[:4], "7", *MIX[5:])
+    assert "was begun with --region-size 5 instead of 7" in err
+    assert "mixing" not in err
+
+
+def test_a_key_is_made_once(call, folder):
+    code, out, _ = call("key", "new.key")
+    assert code == 0
+    key = SecretKey.load(folder / "new.key")
+    assert key.fingerprint in out
+    code, _, err = call("key", "new.key")
+    assert code == 2
+    assert "exists and is never overwritten" in complaints(err)[0]
+    assert SecretKey.load(folder / "new.key").fingerprint == key.fingerprint
+    assert call(*MIX[:5], "--key", "new.key", "--shard", "1/2")[0] == 0
+
+
+def test_what_lies_beside_restored_images_is_told(call, folder):
+    call(*MIX)
+    assert "other file" not in call(*RESTORE)[2]
+    assert "other file" not in call(*RESTORE)[2]
+    save(folder / "back/mine.jpg", photograph())
+    _, _, err = call(*RESTORE)
+    assert "warning: back also holds 1 other file, such as mine.jpg" in err
 
 
 def test_restore_names_what_it_cannot_restore(call, folder):
@@ -297,9 +336,10 @@ def test_warnings_and_notes(call, folder):
     code, _, err = call(*MIX)
     assert code == 0
     assert "warning: flat.png came out unchanged" in err
-    assert "warning: 5 of 5 images have shuffled regions with fewer than 128" in err
+    assert "warning: 5 of 5 images have regions that can be put back one by one" in err
     code, _, err = call(*MIX[:2], "large", "--region-size", "entire", *MIX[5:])
-    assert "warning: 1 of 5 images have shuffled regions" in err
+    assert "warning: 1 of 5 images have regions that can be put back" in err
+    assert "flat.png has that of fewest" in err
 
 
 def test_conversions_are_said(call, folder):

@@ -37,6 +37,8 @@ def test_help_shows_every_command_and_examples(call):
         "mix",
         "merge",
         "restore",
+        "key",
+        "audit",
         "vfe",
         "train",
         "predict",
@@ -55,7 +57,9 @@ def test_help_shows_every_command_and_examples(call):
 def test_no_and_unknown_commands(call, arguments):
     code, _, err = call(*arguments)
     assert code == 2
-    assert "use one of mix, merge, restore, audit, vfe, train, predict, demo" in err
+    assert (
+        "use one of mix, merge, restore, key, audit, vfe, train, predict, demo" in err
+    )
 
 
 @pytest.mark.parametrize(

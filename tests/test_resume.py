@@ -58,7 +58,7 @@ def test_failed_images_are_tried_again(tmp_path):
     [
         ({"mixer": VisualMixer(region_size=7)}, "region_size=5 instead of 7"),
         ({"rename": True}, "renamed=False instead of True"),
-        ({"fmt": "webp"}, "file_format='png' instead of 'webp'"),
+        ({"fmt": "webp"}, "fmt='png' instead of 'webp'"),
         ({"key": None}, "another choice between --key and --discard-key"),
     ],
 )
@@ -87,6 +87,18 @@ def test_name_that_stands_for_another_image_by_now_is_noticed(tmp_path):
     (src / "dogs/0.png").rename(src / "dogs/another.png")
     with pytest.raises(DataError, match=r"was published from dogs/0\.png"):
         run(src, tmp_path / "dst", rename=True)
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_an_original_that_is_gone_is_named(tmp_path, key):
+    src = photographs(tmp_path / "src")
+    run(src, tmp_path / "dst", key)
+    before = tree(tmp_path / "dst")
+    (src / "dogs/2.png").unlink()
+    with pytest.raises(DataError, match=r"dogs/2\.png is published, but") as error:
+        run(src, tmp_path / "dst", key)
+    assert is_sentence(str(error.value))
+    assert tree(tmp_path / "dst") == before
 
 
 @pytest.mark.parametrize("name", ["holiday.jpg", "manifest.jsonl", "cats"])

@@ -335,6 +335,19 @@ def test_what_is_no_size_is_named(size):
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_a_traced_size_is_told_what_to_be():
+    with pytest.raises(ValueError, match="region_size is traced by jit"):
+        jax.jit(vim_jax.shuffle)(jax.random.key(0), IMAGE, 2)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_array_is_named():
+    nested: Any = IMAGE.tolist()
+    with pytest.raises(ValueError, match=r"image is a list: pass an array"):
+        vim_jax.shuffle(jax.random.key(0), nested, 2)
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_a_plan_for_another_shape_is_refused():
     plan = vim_jax.uniform_plan((4, 5), 2)
     with pytest.raises(ValueError, match="plan") as error:

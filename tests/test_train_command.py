@@ -10,7 +10,7 @@ from flax import nnx
 from folders import save
 
 from vim_jax import VisualMixer, training
-from vim_jax.cli import main
+from vim_jax.cli import main, published
 from vim_jax.cli.train import _initial_model
 from vim_jax.cli.training_sets import mixed_sets, prepared, regions_of
 from vim_jax.data.arrays import LabelledImages, TrainTest
@@ -155,6 +155,10 @@ def test_folders_that_were_mixed_are_known_as_such(tmp_path, capsys):
         ("mixed", ["--region-size", 4, "--channels", "joint"], "and not joint"),
         ("mixed", ["--region-size", 4, "--fresh"], "--fresh mixes plain images anew"),
         ("mixed", ["--level", 0.5], "plan regions from the originals"),
+        ("mixed", ["--out", tmp_path / "mixed/run"], "among the images: put it else"),
+        ("plain", ["--out", tmp_path / "plain"], "among the images: put it elsewhere"),
+        ("level", ["--remix"], "--remix needs to know the regions"),
+        ("plain", ["--remix"], "--remix needs to know the regions"),
         ("level", ["--region-size", 4], "regions of many sizes"),
         ("plain", ["--test-data", tmp_path / "mixed", "--level", 0.5], "plan regions"),
         ("plain", ["--test-data", tmp_path / "mixed", "--side", 8], "would blend"),
@@ -163,6 +167,9 @@ def test_folders_that_were_mixed_are_known_as_such(tmp_path, capsys):
         assert words in _one_line(capsys)
     plain, mixed = str(tmp_path / "plain"), str(tmp_path / "mixed")
     assert regions_of(mixed, None, fresh=False) == 4
+    assert published.mixer_of(mixed) == VisualMixer(region_size=4)
+    assert published.mixer_of(str(tmp_path / "level")) is None
+    assert published.mixer_of(plain) is None
     assert regions_of(str(tmp_path / "level"), None, fresh=False) == "planned"
     assert regions_of(plain, None, fresh=False) is None
     assert regions_of(plain, VisualMixer(region_size=2), fresh=False) == 2

@@ -87,6 +87,7 @@ def test_vfe_names_bad_images_and_measures_the_rest(call, folder):
         (["src/cats/1.png", "--region-size", "0"], "--region-size 0 is not"),
         (["src/cats/1.png", "--original", "none.png"], "none.png does not exist"),
         (["src/cats/1.png", "--plot", "src/cats/1.png"], "exists: choose another"),
+        (["src/cats/1.png", "--plot", "vfe.jpg"], "vfe.jpg is drawn as a PNG"),
     ],
 )
 def test_vfe_usage_errors(call, arguments, words):

@@ -52,10 +52,15 @@ def with_channel_axis(image: Shaped[AnyArray, "h w *c"]) -> Shaped[jax.Array, "h
 
 
 def check_dtype(images: AnyArray) -> None:
-    """Raises ValueError on dtypes other than of 1, 2 or 4 bytes.
+    """Raises ValueError on what is no array, or not of 1, 2 or 4 bytes a value.
 
     JAX would silently narrow them.
     """
+    if not hasattr(images, "dtype"):
+        raise ValueError(
+            f"image is a {type(images).__name__}: pass an array, such as "
+            "numpy.asarray(image)."
+        )
     dtype = np.dtype(images.dtype)
     if dtype.itemsize not in (1, 2, 4):
         raise ValueError(

@@ -199,6 +199,11 @@ def _check_sizes(size: jax.Array) -> None:
 
 def check_region_size(name: str, size: object) -> None:
     """Raises ValueError unless `size` is an integer from 1 up."""
+    if isinstance(size, jax.Array) and concrete(size) is None:
+        raise ValueError(
+            f"{name} is traced by jit or vmap: make it static, by functools.partial or "
+            "static_argnames, or pass a RegionPlan."
+        )
     valid = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
     if not valid or int(size) < 1:  # pyright: ignore[reportArgumentType]
         raise ValueError(

@@ -192,6 +192,7 @@ def audit(
       budget: "quick" trains no network.
       configs: as in `attacks_on`.
       kept: a folder for finished attacks; an equal audit starts with what is there.
+        What they made of the images lies there in folders that only the user can read.
       progress: called with an attack's name, the steps done and the steps to do.
     """
     attacks, skipped = attacks_on(case, budget, configs)
@@ -237,7 +238,8 @@ def _save(path: pathlib.Path, config: str, outcome: Outcome, seconds: float) -> 
         head=np.frombuffer(json.dumps(head).encode(), np.uint8),
         **{f"picture_{i:06}": x for i, x in enumerate(pictures or ())},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     path.unlink(missing_ok=True)  # It was of no use, or this would not be written.
     write_atomically(path, buffer.getvalue())
 

@@ -37,6 +37,14 @@ def mean(values: Float[np.ndarray, " n"]) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
+def share(values: Float[np.ndarray, " n"]) -> Estimate:
+    """Returns the `mean` of values in [0, 1], with what of its interval lies there."""
+    found = mean(values)
+    if len(values) < 2:
+        return found
+    return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
+
+
 def mean_beside(
     values: Float[np.ndarray, " n"], chances: Float[np.ndarray, " n"]
 ) -> Estimate:

@@ -134,7 +134,7 @@ def assemble(
         if known.any():
             scores.append(
                 score(
-                    intervals.mean(reached[known, k]),
+                    intervals.share(reached[known, k]),
                     name=name,
                     knowledge=knows,
                     metric=label,

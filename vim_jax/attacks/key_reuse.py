@@ -168,7 +168,7 @@ def run(
     for i, name in enumerate(names):
         scores.append(
             score(
-                intervals.mean((found[i] == originals).mean(1)[used:]),
+                intervals.share((found[i] == originals).mean(1)[used:]),
                 name=name,
                 knowledge=known[i],
                 metric=_METRIC,

@@ -196,7 +196,7 @@ def _scores(name, known, distance, own, control) -> list[Score]:
         ),
         score(
             # Images are resampled, each with the candidates it was compared to.
-            intervals.mean(areas),
+            intervals.share(areas),
             name=name,
             knowledge=known,
             metric="AUC",

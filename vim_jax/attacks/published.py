@@ -102,18 +102,28 @@ def from_published(
             progress(done + 1, total)
     partners: dict[bytes, Example] = {}
     sides: set[tuple[int, ...]] = set()
+    unread = []
     for i in range(len(plain)):
-        example = plain[i]
+        try:
+            example = plain[i]
+        except DataError as error:
+            unread.append(str(error))
+            continue
         sides.add(example.image.shape[:2])
         values = _values(example.image)
         if values in wanted:
             partners[values] = example
         if progress is not None:
             progress(len(chosen) + i + 1, total)
+    if unread and len(unread) == len(plain):
+        raise DataError(unread[0])
     if not partners:
         own = {image.shape[:2] for _, image in wanted.values()}
         raise DataError(_why_none_matches(folder, own, originals, sides))
     notes = []
+    if unread:
+        more = f", and {len(unread) - 1} more" if len(unread) > 1 else ""
+        notes.append(f"An original could not be read: {unread[0]}{more}.")
     if missing := len(wanted) - len(partners):
         notes.append(f"{missing} published images have no original among {originals}.")
     uncut = [

@@ -48,11 +48,20 @@ def answers(found: Audit) -> tuple[Answer, ...]:
     return _see(found), _recognise(found), _link(found), _unlock(found)
 
 
-def thumbnail_side(plans: Plans) -> tuple[int, int]:
-    """Returns width and height of a picture with as many pixels as there are regions.
+class Thumbnails(NamedTuple):
+    """How large pictures with as many pixels as regions are: (width, height).
 
-    The median over images, each of the shape of its plan.
+    Attributes:
+      median: over images, each of the shape of its plan.
+      largest: of the image with most of them.
     """
+
+    median: tuple[int, int]
+    largest: tuple[int, int]
+
+
+def thumbnail_sides(plans: Plans) -> Thumbnails:
+    """Returns how much of images their region means show."""
     sides = []
     for size in plans:
         h, w = size.shape
@@ -60,7 +69,8 @@ def thumbnail_side(plans: Plans) -> tuple[int, int]:
         scale = math.sqrt(pixels / (h * w))
         sides.append((max(1, round(w * scale)), max(1, round(h * scale))))
     median = np.median(np.asarray(sides), axis=0)
-    return int(median[0]), int(median[1])
+    largest = max(sides, key=lambda side: side[0] * side[1])
+    return Thumbnails((int(median[0]), int(median[1])), largest)
 
 
 def _farthest(scores: Sequence[Score]) -> Score:
@@ -105,8 +115,9 @@ def _see(found: Audit) -> Answer:
     if not scores:
         return _not_tried("see", found.skipped["as_published"])
     best = _farthest(scores)
-    width, height = thumbnail_side(found.case.plans)
-    clear, in_place = clear_share(found.case), not found.case.mixer.scramble_regions
+    sides = thumbnail_sides(found.case.plans)
+    clear = clear_shares(found.case)
+    in_place = not found.case.mixer.scramble_regions
     verdict = best.verdict
     if verdict == "inconclusive":
         text = "How near the attacks came to the originals is not known."
@@ -127,21 +138,37 @@ def _see(found: Audit) -> Answer:
     if unknown:
         text = f"{text} Inconclusive: {', '.join(unknown)}."
     if in_place:
-        what = "each image"
+        of = "picture of"
         if found.case.cut:
-            what = f"the middle {WINDOW} pixels of each image"
-        text = (
-            f"Anyone can see about a {width}x{height} picture of {what}, by taking the "
-            f"mean of every region. {text}"
-        )
-    if clear >= _SOME:
-        text = f"{clear:.0%} of the pixels were not moved: they are in clear. {text}"
+            of = f"picture of the middle {WINDOW} pixels of"
+        seen = f"a {_by(sides.median)} {of} each image"
+        if sides.median != sides.largest:
+            seen = (
+                f"a {_by(sides.median)} {of} an image, the median, and a "
+                f"{_by(sides.largest)} {of} the one that shows most"
+            )
+        seen = f"Anyone can see about {seen}, by taking the mean of every region."
+        text = f"{seen} {text}"
+    if max(clear) >= _SOME:
+        moved = f"{np.mean(clear):.0%} of the pixels were not moved"
+        if round(max(clear), 2) > round(float(np.mean(clear)), 2):
+            moved += f", and {max(clear):.0%} of the image with most of them"
+        text = f"{moved}: they are published as they were. {text}"
     # What similarity over whole images does not see.
-    visible = in_place and max(width, height) > _LARGE_THUMBNAIL
-    if verdict in ("at chance", "inconclusive") and (clear >= _SOME or visible):
+    visible = in_place and max(sides.largest) > _LARGE_THUMBNAIL
+    if verdict in ("at chance", "inconclusive") and (max(clear) >= _SOME or visible):
         verdict = "partial"
-    numbers = _numbers(best) | {"thumbnail": [width, height], "in_clear": clear}
+    numbers = _numbers(best) | {
+        "thumbnail": list(sides.median),
+        "largest_thumbnail": list(sides.largest),
+        "in_clear": float(np.mean(clear)),
+        "most_in_clear": max(clear),
+    }
     return Answer("see", verdict, text, scores, numbers)
+
+
+def _by(side: tuple[int, int]) -> str:
+    return f"{side[0]}x{side[1]}"
 
 
 def _recognise(found: Audit) -> Answer:
@@ -227,7 +254,7 @@ def _unlock(found: Audit) -> Answer:
 def weak_share(case: Case) -> float:
     """Returns the share of pixels in regions of fewer than 64 bits of arrangement.
 
-    Pixels in clear are not counted.
+    Pixels that were not moved are not counted.
     """
     shares = []
     for image, size in zip(case.originals, case.plans, strict=True):
@@ -243,9 +270,9 @@ def weak_share(case: Case) -> float:
     return float(np.mean(shares))
 
 
-def clear_share(case: Case) -> float:
-    """Returns the share of pixels that lie in regions of one pixel: in clear."""
-    return float(np.mean([np.mean(np.asarray(size) == 1) for size in case.plans]))
+def clear_shares(case: Case) -> list[float]:
+    """Returns each image's share of pixels that regions of one pixel leave in clear."""
+    return [float(np.mean(np.asarray(size) == 1)) for size in case.plans]
 
 
 def suggested_by_vfe(found: Audit) -> float | None:
@@ -276,18 +303,18 @@ def advice(found: Audit) -> list[str]:
             f"Use larger regions where they have fewer than {_WEAK_BITS} bits of "
             "arrangement: a longer key adds nothing there."
         )
-    width, height = thumbnail_side(found.case.plans)
+    largest = thumbnail_sides(found.case.plans).largest
     in_place = not found.case.mixer.scramble_regions
-    if clear_share(found.case) >= _SOME:
+    if max(clear_shares(found.case)) >= _SOME:
         lines.append(
             "Give one --region-size instead of a level: a level leaves smooth parts of "
-            "an image in clear, since moving them would not raise its VFE."
+            "an image as they are, since moving them would not raise its VFE."
         )
-    if in_place and max(width, height) > _LARGE_THUMBNAIL:
+    if in_place and max(largest) > _LARGE_THUMBNAIL:
         lines.append(
-            f"Use larger regions: as it is, anyone sees a {width}x{height} picture. "
-            f"For {_LARGE_THUMBNAIL}x{_LARGE_THUMBNAIL}, regions must be "
-            f"{max(width, height) / _LARGE_THUMBNAIL:.1f} times as wide. Or add "
+            f"Use larger regions: as it is, anyone sees a {_by(largest)} picture of "
+            f"some image. For {_LARGE_THUMBNAIL}x{_LARGE_THUMBNAIL}, its regions must "
+            f"be {max(largest) / _LARGE_THUMBNAIL:.1f} times as wide. Or add "
             "--scramble-regions."
         )
     elif in_place and by_question["see"].verdict == "leaks":
@@ -321,7 +348,8 @@ def summary(found: Audit) -> dict[str, Any]:
         "attacks": [score.as_json() for score in found.scores],
         "skipped": dict(found.skipped),
         "suggested_by_vfe": suggested_by_vfe(found),
-        "thumbnail": list(thumbnail_side(found.case.plans)),
+        "thumbnail": list(thumbnail_sides(found.case.plans).median),
+        "largest_thumbnail": list(thumbnail_sides(found.case.plans).largest),
         "advice": advice(found),
         "notes": [
             *found.case.notes,

@@ -18,9 +18,11 @@ from vim_jax.cli.console import as_options, complain, out, warn
 DONE, FAILED, USAGE, WRONG_KEY, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes, of the process and of the commands."""
 
-COMMANDS = ("mix", "merge", "restore", "audit", "vfe", "train", "predict", "demo")
+COMMANDS = (
+    "mix", "merge", "restore", "key", "audit", "vfe", "train", "predict", "demo",
+)  # fmt: skip
 
-_STARTING_ANEW = ("vfe", "predict", "demo")
+_STARTING_ANEW = ("key", "vfe", "predict", "demo")
 """Commands that keep nothing when they are cut short."""
 
 _HELP = """\

@@ -94,7 +94,11 @@ def audit(
     ] = None,
     report: Annotated[
         pathlib.Path | None,
-        tyro.conf.arg(help="Write a page with pictures.", metavar="OUT.html"),
+        tyro.conf.arg(
+            help="Write a page with pictures, the originals among them: only you can "
+            "read it.",
+            metavar="OUT.html",
+        ),
     ] = None,
     keep: Annotated[
         pathlib.Path | None,
@@ -124,6 +128,12 @@ def audit(
     for name, path in (("--json", json), ("--report", report)):
         if path is not None and os.path.lexists(path):
             raise ValueError(f"{name} {path} exists: choose another name or remove it")
+    for name, path in (("--json", json), ("--report", report), ("--keep", keep)):
+        if published and path and _lies_in(path, published):
+            raise ValueError(
+                f"{name} {path} lies inside {published}, where it would be published: "
+                "put it elsewhere"
+            )
     setting = (level, target_vfe, region_size)
     has_setting = any(x is not None for x in setting) or max_region is not None
     if (published is None) == (data is None):
@@ -148,6 +158,7 @@ def audit(
             "PUBLISHED: with --data, the test images are attacked and the training "
             "images are the attacker's"
         )
+    kept = cache_folder() / "audit" if keep is None else keep
     from vim_jax.attacks.audit import audit as attack
     from vim_jax.attacks.verdicts import summary
     from vim_jax.data.writers import write_atomically
@@ -191,7 +202,7 @@ def audit(
         found = attack(
             case,
             "full" if full else "quick",
-            kept=cache_folder() / "audit" if keep is None else keep,
+            kept=kept,
             progress=show,
         )
     from vim_jax.report.provenance import provenance
@@ -205,11 +216,20 @@ def audit(
     if report is not None:
         from vim_jax.report.audit import render
 
-        write_atomically(report, render(found, numbers).encode())
-        err.print(f"Wrote {printable(str(report))}.", soft_wrap=True)
+        write_atomically(report, render(found, numbers).encode(), mode=0o600)
+        err.print(
+            f"Wrote {printable(str(report))}: it shows originals, do not publish it.",
+            soft_wrap=True,
+        )
+    say(f"What the attacks made of the images is kept in {kept}.")
     for note in numbers["notes"]:
         say(note)
     return 0
+
+
+def _lies_in(path: pathlib.Path, folder: pathlib.Path) -> bool:
+    inner, outer = (pathlib.Path(os.path.realpath(x)) for x in (path, folder))
+    return inner == outer or outer in inner.parents
 
 
 def _print(found: "Audit", numbers: dict) -> None:

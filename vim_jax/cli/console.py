@@ -96,18 +96,21 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
         console=err,
     )
-    with bar:
-        task = bar.add_task(label, total=None, found=0)
-        first = True
+    task = bar.add_task(label, total=None, found=0)
+    first = True
 
-        def show(done: int, total: int) -> None:
-            nonlocal first
-            if first and done > 1:
-                bar.update(task, found=done)
-            first = False
-            bar.update(task, completed=done, total=total)
+    def show(done: int, total: int) -> None:
+        nonlocal first
+        if first:  # Not before: what is refused has no progress.
+            bar.start()
+            bar.update(task, found=done if done > 1 else 0)
+        first = False
+        bar.update(task, completed=done, total=total)
 
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 @contextlib.contextmanager

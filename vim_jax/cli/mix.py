@@ -4,7 +4,8 @@ import array
 import os
 import pathlib
 import shlex
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -22,6 +23,7 @@ from vim_jax.cli.console import (
     warn,
 )
 from vim_jax.data import manifest
+from vim_jax.data.decode import SUFFIXES
 from vim_jax.data.errors import WrongKeyError
 from vim_jax.keys import SecretKey
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:  # Imported on demand: help should not wait for JAX.
     from vim_jax.data.publish import Report
 
 _ENOUGH_BITS = 128
+_MOST_NAMES = 10  # Of files, shown.
+# What telephones and cameras write, and `decode` does not read.
+_UNREAD_PICTURES = (".heic", ".heif", ".avif", ".gif", ".dng", ".cr2", ".nef", ".arw")
 _LARGE_THUMBNAIL = 16  # Pixels a side.
 
 
@@ -179,28 +184,32 @@ def mix(
             )
     numbers = _numbers(report)
     _summarise(report, numbers, dst)
-    if source.skipped:
-        say(f"{count(len(source.skipped), 'file')} left out: no image by suffix.")
+    _tell_left_out(source.skipped)
     for id, note in report.notes.items():
         say(f"{id}: {note}.")
     for id in report.unchanged:
-        warn(f"{id} came out unchanged, since nothing in it moves: it is in clear.")
+        warn(
+            f"{id} came out unchanged, since nothing in it moves: it is published as "
+            "it is, for anyone to see."
+        )
     weak = int((numbers["minimum"] < _ENOUGH_BITS).sum())
     weaker = int((numbers["median"] < _ENOUGH_BITS).sum())
     if weak:
         warn(
-            f"{weak} of {count(report.published, 'image')} have shuffled regions with "
-            f"fewer than {_ENOUGH_BITS} bits of arrangements (in {weaker}, most have): "
-            "such regions can be put back one by one without the key. Larger regions, "
-            "and regions with more detail, have more bits."
+            f"{weak} of {count(report.published, 'image')} have regions that can be "
+            f"put back one by one without the key, of fewer than {_ENOUGH_BITS} bits "
+            f"of arrangements (in {weaker}, most regions are such; "
+            f"{min(report.records, key=_bits)['id']} has that of fewest). Larger "
+            "regions, and regions with more detail, have more bits."
         )
     seen = int((numbers["regions"] > _LARGE_THUMBNAIL**2).sum())
     if seen and not scramble_regions:
-        side = _LARGE_THUMBNAIL
+        side, most = _LARGE_THUMBNAIL, max(report.records, key=_regions)
         warn(
             f"anyone can see {seen} of {count(report.published, 'image')} as a picture "
-            f"of more than {side}x{side} pixels, by taking the mean of every region. "
-            "Larger regions, or --scramble-regions, hide more."
+            f"of more than {side}x{side} pixels, by taking the mean of every region: "
+            f"{most['id']} best, as one of {most['regions']:,} pixels. Larger regions, "
+            "or --scramble-regions, hide more."
         )
     if discard_key and report.published:
         say("The key is gone: nobody has it, you included.")
@@ -219,6 +228,31 @@ def mix(
     return 1 if report.failures else 0
 
 
+def _tell_left_out(names: Sequence[str]) -> None:
+    """Says which files are not published, loudly if they may be pictures."""
+    if not names:
+        return
+    shown = ", ".join(names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
+    say(
+        f"{count(len(names), 'file')} left out, of other types than "
+        f"{', '.join(SUFFIXES)}: {shown}"
+    )
+    pictures = [x for x in names if x.lower().endswith(_UNREAD_PICTURES)]
+    if pictures:
+        warn(
+            f"{count(len(pictures), 'picture')} among them, such as {pictures[0]}: "
+            "convert them to PNG to publish them, too."
+        )
+
+
+def _bits(record: dict[str, Any]) -> float:
+    return record["bits_per_region"]["minimum"]
+
+
+def _regions(record: dict[str, Any]) -> int:
+    return record["regions"]
+
+
 def _check_shard(shard: str | None, key: pathlib.Path | None, format: str) -> None:
     """Raises ValueError if the other options do not go with a shard."""
     if shard is None:
@@ -232,8 +266,7 @@ def _check_shard(shard: str | None, key: pathlib.Path | None, format: str) -> No
     if not os.path.lexists(key):
         raise ValueError(
             f"key file {key} does not exist, and the shards need one in common: make "
-            'it once, as with `python -c "import vim_jax; '
-            f"vim_jax.SecretKey.generate().save('{key}')\"`"
+            f"it once, by `{shlex.join(['vim-jax', 'key', str(key)])}`"
         )
     if format == "tfds":
         raise ValueError(

@@ -21,6 +21,14 @@ def settings_of(data: str | None) -> dict[str, Any] | None:
     return manifest.read(path)[0]["settings"] if data and path.is_file() else None
 
 
+def mixer_of(data: str) -> VisualMixer | None:
+    """Returns how to shuffle a set's images again, or None if no manifest tells."""
+    settings = settings_of(data)
+    if settings is None or settings["region_size"] is None:
+        return None
+    return VisualMixer(**{name: settings[name] for name in MIXING})
+
+
 def check_side(data: str, side: int | None) -> None:
     """Raises ValueError if images that are mixed already are to be resized."""
     if side is not None:

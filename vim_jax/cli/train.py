@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from rich.table import Table
 
-from vim_jax.cli import options, trained_on, training_sets
+from vim_jax.cli import options, published, trained_on, training_sets
 from vim_jax.cli.console import out as console
 from vim_jax.cli.console import progress, say, warn
 from vim_jax.mixer import VisualMixer
@@ -100,14 +100,14 @@ def train(
         bool,
         tyro.conf.arg(
             help="Shuffle mixed training images again in each step, as anyone can who "
-            "knows the regions; takes --region-size."
+            "knows the regions: those of --region-size, or of the folder's manifest."
         ),
     ] = False,
     eval_remixes: Annotated[
         int,
         tyro.conf.arg(
-            help="Test also on the mean of N further shuffles of each mixed image; "
-            "takes --region-size.",
+            help="Test also on the mean of N further shuffles of each mixed image, in "
+            "its regions.",
             metavar="N",
         ),
     ] = 0,
@@ -184,9 +184,9 @@ def train(
     With --level, --target-vfe or --region-size, the training images are mixed, each
     once, as if they had been published, or anew in each step (--fresh); the network is
     then tested on plain test images, on mixed ones and on their thumbnails. Without, it
-    trains on the images as they are: plain, or mixed by `vim-jax mix`; give the
-    --region-size of those to have them shuffled again (--remix). An image whose target
-    is out of reach comes as near as it can.
+    trains on the images as they are: plain, or mixed by `vim-jax mix`, and then
+    shuffled again if asked to (--remix). An image whose target is out of reach comes as
+    near as it can.
 
     Run again with the same arguments, an interrupted training goes on. After SIGTERM it
     saves and ends with exit code 143. Several processes train together if
@@ -213,6 +213,8 @@ def train(
             "--max-region, --channels and --scramble-regions say how to mix, but not "
             "how much: give --level, --target-vfe or --region-size, too"
         )
+    elif remix or eval_remixes:
+        mixer = published.mixer_of(data)
     train_mixed, test_mixed = training_sets.mixed_sets(
         data, test_data, mixed_already, side, mixer
     )
@@ -252,6 +254,8 @@ def train(
     if out is None:
         name = pathlib.Path(data).resolve().name.replace(":", "-")
         out = pathlib.Path("runs", f"{name}-{model}")
+    for name in filter(None, (data, test_data)):
+        training_sets.check_out(out, name)
     records.check_settings(out, config)
     with progress("reading") as show:
         sets = train_test_arrays(

@@ -1,5 +1,7 @@
 """Which images `vim-jax train` trains and tests on, and how they are mixed."""
 
+import os
+import pathlib
 from typing import TYPE_CHECKING, Literal
 
 from vim_jax.cli import published
@@ -36,6 +38,15 @@ def mixed_sets(
         published.check_side(name, side)
         published.check_regions(name, settings[name], mixer)
     return train_mixed, test_mixed
+
+
+def check_out(out: pathlib.Path, data: str) -> None:
+    """Raises ValueError if a run's folder is one of images, or lies inside it."""
+    inner, outer = (pathlib.Path(os.path.realpath(x)) for x in (out, data))
+    if outer.is_dir() and (inner == outer or outer in inner.parents):
+        raise ValueError(
+            f"--out {out} lies inside {data}, among the images: put it elsewhere"
+        )
 
 
 def prepared(

@@ -68,6 +68,8 @@ def vfe(
 
     if not images:
         raise ValueError("no image given: name one or more image files")
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise ValueError(f"--plot {plot} is drawn as a PNG: end its name in .png")
     if plot is not None and plot.exists():
         raise ValueError(f"--plot {plot} exists: choose another name or remove it")
     reference = None if original is None else as_grey_levels(decode(original).image)

@@ -220,12 +220,19 @@ def _result(
         raise DataError(
             f"test images of {test.name} have shape {test_shape[1:]} and type "
             f"{test_dtype}, but training images of {train.name} {shape[1:]} and "
-            f"{dtype}: bring all images to one size (which `side` does) and mode"
+            f"{dtype}: {_remedy(test_shape[1:], shape[1:])}"
         )
     # A data set may know the number of its classes but not their names.
     classes = 1 + int(max(train.labels.max(), test.labels.max()))
     names = label_names or tuple(str(label) for label in range(classes))
     return TrainTest(*found, names)
+
+
+def _remedy(shape: tuple[int, ...], other: tuple[int, ...]) -> str:
+    """Returns what to do about images `h w c` that differ."""
+    if shape[:2] == other[:2]:
+        return "convert all images to one mode, such as 8-bit RGB"
+    return "bring all images to one size, before they are mixed (`side` does that)"
 
 
 def native_sides(
@@ -282,8 +289,7 @@ class _Part:
             raise DataError(
                 f"image {example.id!r} of {self.name} has shape {image.shape} and "
                 f"type {image.dtype}, but the first has {expected[0]} and "
-                f"{expected[1]}: bring all images to one size (which `side` does) "
-                "and mode"
+                f"{expected[1]}: {_remedy(image.shape, expected[0])}"
             )
         self._images[self.count] = image
         self.labels[self.count] = example.label

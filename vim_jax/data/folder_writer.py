@@ -286,8 +286,11 @@ def _check_header(
         return
     if name == "key":
         what = "another choice between --key and --discard-key"
+    elif name == "images":
+        what = f"{old.get(name)} images in the source instead of {new[name]}"
     else:
-        what = f"{name}={old.get(name)!r} instead of {new[name]!r}"
+        argument = "fmt" if name == "file_format" else name
+        what = f"{argument}={old.get(name)!r} instead of {new[name]!r}"
     raise DataError(
         f"{dst} was begun with {what}: repeat the arguments of that run, or choose a "
         "new folder"

@@ -102,9 +102,14 @@ class Job:
         return self._shard.header(whole, len(self.source), digest.hex())
 
     def check_origin(self, record: Mapping[str, Any]) -> None:
-        """Raises DataError if a published name stands for another image by now."""
+        """Raises DataError if a published image is gone, or another one, by now."""
         index = self.indices.get(record["id"])
-        if self.kept_key is None or index is None:
+        if index is None:
+            raise DataError(
+                f"{record['id']} is published, but the source has no such image any "
+                "more: put it back, or mix into a new folder to publish without it"
+            )
+        if self.kept_key is None:
             return
         then, now = manifest.original_id(self.kept_key, record), self.source.ids[index]
         if then != now:

@@ -119,8 +119,9 @@ def publish(
         after `merge` byte for byte what one run over all images gives.
       * Of an image, only its id and names stay in memory.
 
-    The images of the source must stay as they are until the job is done. With a kept
-    key, a name that stands for another image than before is noticed.
+    The images of the source must stay as they are until the job is done. One that is
+    gone is noticed and, with a kept key, a name that stands for another; other pixels
+    under the same name are not.
 
     Raises:
       WrongKeyError: if the folder was begun with another key.

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import pathlib
 import secrets
@@ -26,7 +27,9 @@ _BAD_NAME = (
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomically(
+    path: str | os.PathLike[str], data: bytes, *, mode: int = 0o666
+) -> None:
     """Write a file so that its name never shows half of it, and never replaces one.
 
     The bytes go to a hidden file of an unpredictable name beside it, to the disk, and
@@ -35,6 +38,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     Args:
       path: the file.
       data: its content.
+      mode: the file's rights, of which the umask takes some.
 
     Raises:
       DataError: if the file exists with another content, or cannot have this name. A
@@ -46,7 +50,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     with in_one_sentence(path):
         make_folder(path.parent)
         try:
-            stage(temporary, data)
+            stage(temporary, data, mode=mode)
             sync_file(temporary)
             try:
                 claim(temporary, path)
@@ -61,10 +65,12 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             discard(temporary)
 
 
-def stage(temporary: pathlib.Path, data: bytes) -> None:
+def stage(temporary: pathlib.Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write a new file, or nothing; syncing and naming it is another matter."""
     try:
-        with open(temporary, "xb") as file:
+        with open(
+            temporary, "xb", opener=functools.partial(os.open, mode=mode)
+        ) as file:
             file.write(data)
     except BaseException:
         discard(temporary)
