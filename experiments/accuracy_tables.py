@@ -194,8 +194,14 @@ def _tested(rows: Sequence[Mapping[str, Any]]) -> str:
     same = len(set(counts.values())) == 1
     parts = []
     for name, count in counts.items():
-        # Of two shares at worst, at 95 %.
-        least = 100 * 1.96 * (2 * 0.25 / count) ** 0.5
+        shares = [
+            row[f"{row['way']}_accuracy"]
+            for row in rows
+            if DATA_NAMES.get(row["data"], row["data"]) == name
+        ]
+        # Of two shares, at 95 %, as uncertain as any in the table.
+        variance = max(share * (1 - share) for share in shares)
+        least = 100 * 1.96 * (2 * variance / count) ** 0.5
         parts.append(
             f"{count:,}{'' if same else f' of {name}'} (differences of up to "
             f"{least:.1f} points may be chance)"
