@@ -19,7 +19,8 @@ DONE, FAILED, USAGE, WRONG_KEY, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes, of the process and of the commands."""
 
 COMMANDS = (
-    "mix", "merge", "restore", "key", "audit", "vfe", "train", "predict", "demo",
+    "resize", "mix", "merge", "restore", "key", "audit", "vfe", "train", "predict",
+    "demo",
 )  # fmt: skip
 
 _STARTING_ANEW = ("key", "vfe", "predict", "demo")

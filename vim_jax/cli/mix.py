@@ -184,7 +184,7 @@ def mix(
             )
     numbers = _numbers(report)
     _summarise(report, numbers, dst)
-    _tell_left_out(source.skipped)
+    tell_left_out(source.skipped)
     for id, note in report.notes.items():
         say(f"{id}: {note}.")
     for id in report.unchanged:
@@ -228,8 +228,8 @@ def mix(
     return 1 if report.failures else 0
 
 
-def _tell_left_out(names: Sequence[str]) -> None:
-    """Says which files are not published, loudly if they may be pictures."""
+def tell_left_out(names: Sequence[str]) -> None:
+    """Says which files were left out, loudly if they may be pictures."""
     if not names:
         return
     shown = ", ".join(names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
@@ -241,7 +241,7 @@ def _tell_left_out(names: Sequence[str]) -> None:
     if pictures:
         warn(
             f"{count(len(pictures), 'picture')} among them, such as {pictures[0]}: "
-            "convert them to PNG to publish them, too."
+            "convert them to PNG to have them, too."
         )
 
 

@@ -34,7 +34,7 @@ def check_side(data: str, side: int | None) -> None:
     if side is not None:
         raise ValueError(
             f"--side {side} would blend the regions of {data}, whose images are mixed "
-            "already: leave it out, and resize images before they are mixed"
+            "already: leave it out, and mix copies that `vim-jax resize` made"
         )
 
 

@@ -231,8 +231,13 @@ def _result(
 def _remedy(shape: tuple[int, ...], other: tuple[int, ...]) -> str:
     """Returns what to do about images `h w c` that differ."""
     if shape[:2] == other[:2]:
-        return "convert all images to one mode, such as 8-bit RGB"
-    return "bring all images to one size, before they are mixed (`side` does that)"
+        return (
+            "bring all images to one mode, before they are mixed, by `vim-jax resize`"
+        )
+    return (
+        "bring all images to one size, before they are mixed: `side` does that, and "
+        "`vim-jax resize`"
+    )
 
 
 def native_sides(
