@@ -51,7 +51,7 @@ def restore(
     if others:
         warn(
             f"{dst} also holds {count(len(others), 'other file')}, such as "
-            f"{others[0]}, which were there before."
+            f"{others[0]}: not from this set."
         )
     for sentence in result.failures.values():
         complain(sentence)
