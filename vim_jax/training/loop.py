@@ -77,8 +77,9 @@ def train(
 
     With `out`, the run can be interrupted at any moment, `kill -9` included:
     calling again with the same arguments goes on from the last checkpoint, and on
-    the same devices ends with the metrics of an uninterrupted run. SIGTERM, with which
-    machines are taken away, makes a checkpoint first. The folder gets
+    the same devices ends with the metrics of an uninterrupted run. Only how often
+    checkpoints are made may change. SIGTERM, with which machines are taken away, makes
+    a checkpoint first. The folder gets
 
     * ``config.json``: the settings,
     * ``metrics.jsonl``: one line per epoch, the dicts of `History.epochs`,
