@@ -7,8 +7,9 @@ The slides' Fig. 5, with numbers. While a network learns, the cosine between the
 gradients of successive steps: the lower, the more they oscillate. And at a few moments,
 the noise that shuffling alone adds to the gradient of one batch: the same images are
 mixed anew sixteen times, and the variance of the gradient is divided by its mean square
-(0: shuffling changes nothing; 1: the gradient is nothing but its noise). Beside it, the
-noise that any training has: that of sixteen batches of other images.
+(0: shuffling changes nothing; 1: the gradient is nothing but its noise). On plain
+images, for comparison, the noise that any training has: that of sixteen batches of
+other images.
 
 "published once": each image is mixed before training; "fresh": anew at every step.
 The file given by `--json` is written after each network: start the command again and
@@ -50,15 +51,13 @@ class Trace(NamedTuple):
     Attributes:
       cosines: between the gradients of successive steps.
       losses: of the steps.
-      noise: of shuffling, in [0, 1], at a few moments; empty without anything to
-        shuffle by.
-      drawing_noise: of drawing other images, in [0, 1], at the same moments.
+      noise: of shuffling, in [0, 1], at a few moments; without anything to shuffle by,
+        that of drawing other images.
     """
 
     cosines: list[float]
     losses: list[float]
     noise: list[float]
-    drawing_noise: list[float]
 
 
 def trace(
@@ -78,7 +77,8 @@ def trace(
       labels: integers.
       steps: how many to take.
       shown_as: mixes each batch anew, before the network sees it.
-      noise_of: the mixing whose share in the gradient is measured.
+      noise_of: the mixing whose share in the gradient is measured; None measures that
+        of the images' choice.
     """
     model = initial_model(config, images.shape[1:], int(labels.max()) + 1)
     optimizer = make_optimizer(config, steps)
@@ -114,16 +114,9 @@ def trace(
 
     @jax.jit
     def noise(params, rest, key, images, labels):
-        def one(key):
-            return gradient(params, rest, mixed(noise_of, key, images), labels)[-1]
-
-        return _noise_share(jax.lax.map(one, jax.random.split(key, _REPEATS)))
-
-    @jax.jit
-    def drawing_noise(params, rest, key, images, labels):
         def one(batch):
             key, images, labels = batch
-            return gradient(params, rest, mixed(shown_as, key, images), labels)[-1]
+            return gradient(params, rest, mixed(noise_of, key, images), labels)[-1]
 
         batches = jax.random.split(key, _REPEATS), images, labels
         return _noise_share(jax.lax.map(one, batches))
@@ -132,7 +125,7 @@ def trace(
     order = np.random.default_rng(config.seed)
     others = np.random.default_rng((config.seed, 1))
     previous = jnp.zeros(sum(x.size for x in jax.tree.leaves(params)))
-    cosines, losses, noises, drawing_noises = [], [], [], []
+    cosines, losses, noises = [], [], []
     moments = set(np.linspace(0, steps, _MOMENTS + 1).astype(int)[1:])
     for i, chosen in enumerate(_batches(order, len(images), config.batch_size, steps)):
         batch, wanted = jnp.asarray(images[chosen]), jnp.asarray(labels[chosen])
@@ -140,23 +133,17 @@ def trace(
         if i + 1 in moments:
             drawn = np.stack([
                 others.choice(len(images), len(chosen), replace=False)
+                if noise_of is None else chosen
                 for _ in range(_REPEATS)
             ])  # fmt: skip
             many = jnp.asarray(images[drawn]), jnp.asarray(labels[drawn])
-            drawing_noises.append(float(drawing_noise(params, rest, at, *many)))
-            if noise_of is not None:
-                noises.append(float(noise(params, rest, at, batch, wanted)))
+            noises.append(float(noise(params, rest, at, *many)))
         params, rest, opt_state, previous, loss, cosine = step(
             params, rest, opt_state, previous, at, batch, wanted
         )
         losses.append(loss)
         cosines.append(cosine)
-    return Trace(
-        [float(x) for x in cosines[1:]],
-        [float(x) for x in losses],
-        noises,
-        drawing_noises,
-    )
+    return Trace([float(x) for x in cosines[1:]], [float(x) for x in losses], noises)
 
 
 def _noise_share(gradients: jax.Array) -> jax.Array:
@@ -282,7 +269,6 @@ def run(
                     "cosines": _smoothed(found.cosines),
                     "losses": _smoothed(found.losses),
                     "noise": found.noise,
-                    "drawing_noise": found.drawing_noise,
                     "seconds": round(time.perf_counter() - start, 1),
                     **made_by(),
                 }
@@ -310,14 +296,11 @@ def main(
       json_out: the results; those that it holds already are not measured again.
     """
     for row in run(preset, data_dir, json_out):
-        noise, drawing = (
-            ", ".join(f"{x:.2f}" for x in row[name])
-            for name in ("noise", "drawing_noise")
-        )
+        noise = ", ".join(f"{x:.2f}" for x in row["noise"])
+        source = "drawing images" if row["setting"] is None else "shuffling"
         print(
             f"{row['model']}, {row['setting'] or ''} {row['way']}: "
-            f"cosine {row['cosine']:+.3f}, noise of shuffling {noise or 'none'}, "
-            f"of drawing images {drawing}"
+            f"cosine {row['cosine']:+.3f}, noise of {source} {noise}"
         )
 
 
