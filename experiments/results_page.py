@@ -20,6 +20,7 @@ from experiments.page import (
 )
 
 PAGE = ROOT / "docs" / "results.md"
+_MANY = 100  # Images of which tenths do not matter.
 # Table III of the slides: the percentage that VIM costs.
 _SLIDES_COST = {
     "shufflenet": -0.8,
@@ -145,9 +146,9 @@ def region_size_table(results: Results) -> str:
 
 
 def gradients_table(results: Results) -> str:
-    """Returns how gradients oscillate, and how much noise shuffling adds."""
+    """Returns how gradients oscillate, and how much of them is noise."""
     heads = (
-        "network", "region size", "images", "cosine", "noise of shuffling",
+        "network", "region size", "images", "cosine", "noise of", "its share",
         "noise scale, images",
     )  # fmt: skip
     cells = [
@@ -156,6 +157,7 @@ def gradients_table(results: Results) -> str:
             (row["setting"] or "").removeprefix("size "),
             row["way"],
             f"{row['cosine']:+.3f}",
+            "drawing" if row["setting"] is None else "shuffling",
             ", ".join(f"{x:.2f}" for x in row["noise"]),
             ", ".join(_noise_scale(x, row["batch_size"]) for x in row["noise"]),
         ]
@@ -172,7 +174,10 @@ def gradients_table(results: Results) -> str:
 
 def _noise_scale(share: float, batch_size: int) -> str:
     """Returns the variance over the squared mean, in images, from its share."""
-    return "all" if share == 1 else f"{batch_size * share / (1 - share):.1f}"
+    if share == 1:
+        return "all"
+    scale = batch_size * share / (1 - share)
+    return f"{scale:,.0f}" if scale >= _MANY else f"{scale:.1f}"
 
 
 def _signed(value: float | None) -> str:

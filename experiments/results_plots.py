@@ -162,7 +162,7 @@ def plot_gradients(results: Results, path: pathlib.Path) -> None:
             look: Any = {"color": colours[row["setting"]], "linestyle": style}
             steps = np.linspace(0, row["steps"], len(row["cosines"]))
             cosines.plot(steps, row["cosines"], **look)
-            if row["noise"]:
+            if row["setting"]:  # What drawing images does would flatten the others.
                 count = len(row["noise"])
                 steps = np.arange(1, count + 1) * (row["steps"] / count)
                 noise.plot(steps, row["noise"], marker="o", markersize=3, **look)
