@@ -103,7 +103,7 @@ def accuracy_table(results: Results) -> str:
         "thumbnail-trained", "drop", "slides' drop", "difference", "training", "seeds",
     )  # fmt: skip
     places = dict.fromkeys((row["data"], network(row)) for row in rows)
-    cells = []
+    cells, shown = [], []
     for data, name in places:
         here = [row for row in rows if (row["data"], network(row)) == (data, name)]
         slides = by_kind(_SLIDES.get(data, {}), name)
@@ -124,6 +124,7 @@ def accuracy_table(results: Results) -> str:
                 np.mean([x["plain_accuracy"] for x in plain])
                 - np.mean([x["mixed_accuracy"] for x in mixed])
             )
+            shown += [*mixed, *thumbnails, *plain]
             slides_drop = slides[0] - slides[1] if slides else None
             cells.append(
                 [
@@ -157,7 +158,7 @@ def accuracy_table(results: Results) -> str:
         "their network of this kind, at a region size that they do not give: their "
         "figures suggest windows of 2 pixels, not the adaptive ones. The difference is "
         "how much more is lost here. Training: images times epochs, and the seconds "
-        f"that the mixed network took, others beside it. {_tested(rows)}"
+        f"that the mixed network took, others beside it. {_tested(shown)}"
     )
     if any(row[2].endswith(_STAR) for row in cells):
         words += f" {_STARRED}"

@@ -76,11 +76,11 @@ def _all(name: str, results: Results) -> list[Any]:
 
 
 def _device(results: Results) -> str:
-    devices = dict.fromkeys(x.partition(",")[0] for x in _all("device", results))
-    cores = " or ".join(map(str, sorted(_all("cores", results))))
-    return " and ".join(
-        f"{cores} core(s) of a CPU" if x == "cpu" else x for x in devices
-    )
+    made = [{**results, **row} for row in results.get("rows", [])] or [results]
+    cores = sorted({x["cores"] for x in made if x["device"].startswith("cpu")})
+    names = dict.fromkeys(x["device"].partition(",")[0] for x in made)
+    cpu = f"{' or '.join(map(str, cores))} core(s) of a CPU"
+    return " and ".join(cpu if name == "cpu" else name for name in names)
 
 
 def table(heads, rows) -> str:

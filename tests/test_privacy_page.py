@@ -147,7 +147,7 @@ def test_an_audit_says_how_it_was_made():
     rows = [{"commit": "b", "uncommitted": "Words."}, {"commit": "c", "cores": 1}]
     line = page.made_by({**made, "seconds": 60, "rows": rows})
     assert "commit `b`, `c`, 1 or 2 core(s) of a CPU, seed" in line
-    rows.append({"device": "NVIDIA H200, x86_64"})
+    rows.append({"device": "NVIDIA H200, x86_64", "cores": 16})
     line = page.made_by({**made, "seconds": 60, "rows": rows})
     assert "1 or 2 core(s) of a CPU and NVIDIA H200, seed" in line
     assert line.count("Words.") == 1

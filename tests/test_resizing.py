@@ -1,6 +1,7 @@
 """Copies of photographs in one size and mode."""
 
 import functools
+import pathlib
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from folders import (
     save,
     tree,
 )
+from PIL import Image
 
 from vim_jax.data import DataError, folder
 from vim_jax.data.resizing import as_rgb, resize
@@ -51,9 +53,10 @@ def test_what_fails_is_named_and_the_rest_is_done(tmp_path):
     save(tmp_path / "src/a.png", photograph())
     save(tmp_path / "src/a.bmp", photograph(seed=1))
     (tmp_path / "src/b.png").write_bytes(b"no image")
+    save(tmp_path / "src/w\\x.png", photograph())
     result = resize(folder(tmp_path / "src"), tmp_path / "dst", 8)
     assert result.names == ["a.png"]
-    assert set(result.failures) == {"a.png", "b.png"}
+    assert set(result.failures) == {"a.png", "b.png", "w\\x.png"}
     assert all(map(is_sentence, result.failures.values()))
     with pytest.raises(DataError, match="side is 0"):
         resize(folder(tmp_path / "src"), tmp_path / "other", 0)
@@ -74,7 +77,7 @@ def test_command(call, tmp_path):
     command = ("resize", "src", "dst", "--side", "8")
     code, out, err = call(*command)
     assert code == 0
-    assert "Wrote 4 images of 8 x 8 to dst." in out
+    assert "dst holds 4 images of 8 x 8 pixels." in out
     assert "such as x.heic: convert them" in err
     before = tree(tmp_path / "dst")
     assert {image.shape for image in pixels(tmp_path / "dst").values()} == {(8, 8, 3)}
@@ -84,10 +87,30 @@ def test_command(call, tmp_path):
     assert code == 1
     assert len(complaints(err)) == 4
     assert tree(tmp_path / "dst") == before
+    (tmp_path / "src/cats/0.png").unlink()
+    _, _, err = call(*command)
+    assert "warning: dst also holds 1 other file, such as cats/0.png" in err
     assert call("resize", "src", "src/small", "--side", "8")[0] == 2
     code, _, err = call("resize", "src", "new", "--side", "0")
     assert code == 2
     assert "side=0 makes no sense" in complaints(err)[0]
+
+
+def test_what_decoding_changed_is_told(call, tmp_path):
+    pathlib.Path(tmp_path / "src").mkdir()
+    Image.new("CMYK", (9, 9)).save(tmp_path / "src/a.jpg")
+    _, out, _ = call("resize", "src", "dst", "--side", "8")
+    assert "a.jpg: converted from CMYK" in out
+
+
+def test_mixed_images_are_not_resized(call, tmp_path):
+    save(tmp_path / "src/a.png", photograph())
+    assert call("mix", "src", "dst", "--region-size", "4", "--discard-key")[0] == 0
+    for src, dst, named in (("dst", "new", "SRC dst"), ("src", "dst", "DST dst")):
+        code, _, err = call("resize", src, dst, "--side", "8")
+        assert code == 2
+        assert f"{named} holds mixed images" in complaints(err)[0]
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow

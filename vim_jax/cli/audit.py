@@ -14,6 +14,7 @@ from rich.table import Table
 from vim_jax._cache import cache_folder
 from vim_jax.cli import options
 from vim_jax.cli.console import count, err, out, printable, say, steps
+from vim_jax.cli.folders import lies_in
 
 if TYPE_CHECKING:  # Imported on demand: help should not wait for JAX.
     from vim_jax.attacks.audit import Audit
@@ -129,7 +130,7 @@ def audit(
         if path is not None and os.path.lexists(path):
             raise ValueError(f"{name} {path} exists: choose another name or remove it")
     for name, path in (("--json", json), ("--report", report), ("--keep", keep)):
-        if published and path and _lies_in(path, published):
+        if published and path and lies_in(path, published):
             raise ValueError(
                 f"{name} {path} lies inside {published}, where it would be published: "
                 "put it elsewhere"
@@ -225,11 +226,6 @@ def audit(
     for note in numbers["notes"]:
         say(note)
     return 0
-
-
-def _lies_in(path: pathlib.Path, folder: pathlib.Path) -> bool:
-    inner, outer = (pathlib.Path(os.path.realpath(x)) for x in (path, folder))
-    return inner == outer or outer in inner.parents
 
 
 def _print(found: "Audit", numbers: dict) -> None:

@@ -110,7 +110,8 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     try:
         yield show
     finally:
-        bar.stop()
+        if not first:
+            bar.stop()
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
 """`vim-jax mix`: publish a mixed copy of a set of images."""
 
 import array
+import math
 import os
 import pathlib
 import shlex
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -22,8 +22,8 @@ from vim_jax.cli.console import (
     say,
     warn,
 )
+from vim_jax.cli.folders import refuse_nesting, tell_left_out
 from vim_jax.data import manifest
-from vim_jax.data.decode import SUFFIXES
 from vim_jax.data.errors import WrongKeyError
 from vim_jax.keys import SecretKey
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:  # Imported on demand: help should not wait for JAX.
     from vim_jax.data.publish import Report
 
 _ENOUGH_BITS = 128
-_MOST_NAMES = 10  # Of files, shown.
-# What telephones and cameras write, and `decode` does not read.
-_UNREAD_PICTURES = (".heic", ".heif", ".avif", ".gif", ".dng", ".cr2", ".nef", ".arw")
 _LARGE_THUMBNAIL = 16  # Pixels a side.
 
 
@@ -192,15 +189,13 @@ def mix(
             f"{id} came out unchanged, since nothing in it moves: it is published as "
             "it is, for anyone to see."
         )
-    weak = int((numbers["minimum"] < _ENOUGH_BITS).sum())
-    weaker = int((numbers["median"] < _ENOUGH_BITS).sum())
+    weak, mostly, weakest = _weak(report)
     if weak:
         warn(
             f"{weak} of {count(report.published, 'image')} have regions that can be "
             f"put back one by one without the key, of fewer than {_ENOUGH_BITS} bits "
-            f"of arrangements (in {weaker}, most regions are such; "
-            f"{min(report.records, key=_bits)['id']} has that of fewest). Larger "
-            "regions, and regions with more detail, have more bits."
+            f"of arrangements; in {mostly}, most regions are such; the weakest is in "
+            f"{weakest}. Larger regions, and regions with more detail, have more bits."
         )
     seen = int((numbers["regions"] > _LARGE_THUMBNAIL**2).sum())
     if seen and not scramble_regions:
@@ -228,25 +223,22 @@ def mix(
     return 1 if report.failures else 0
 
 
-def tell_left_out(names: Sequence[str]) -> None:
-    """Says which files were left out, loudly if they may be pictures."""
-    if not names:
-        return
-    shown = ", ".join(names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
-    say(
-        f"{count(len(names), 'file')} left out, of other types than "
-        f"{', '.join(SUFFIXES)}: {shown}"
-    )
-    pictures = [x for x in names if x.lower().endswith(_UNREAD_PICTURES)]
-    if pictures:
-        warn(
-            f"{count(len(pictures), 'picture')} among them, such as {pictures[0]}: "
-            "convert them to PNG to have them, too."
-        )
+def _weak(report: "Report") -> tuple[int, int, str]:
+    """Returns how many images have regions of few bits, mostly such, and the weakest.
 
-
-def _bits(record: dict[str, Any]) -> float:
-    return record["bits_per_region"]["minimum"]
+    Images in which nothing moved are not counted.
+    """
+    weak = mostly = 0
+    least, weakest = math.inf, ""
+    for record in report.records:
+        bits = record["bits_per_region"]
+        if "unchanged" in record or bits["minimum"] >= _ENOUGH_BITS:
+            continue
+        weak += 1
+        mostly += bits["median"] < _ENOUGH_BITS
+        if bits["minimum"] < least:
+            least, weakest = bits["minimum"], record["id"]
+    return weak, mostly, weakest
 
 
 def _regions(record: dict[str, Any]) -> int:
@@ -320,32 +312,6 @@ def _fingerprint(dst: pathlib.Path) -> str | None:
         return manifest.read(dst / manifest.NAME)[0]["key"]
     except ValueError:
         return None
-
-
-def refuse_nesting(
-    src: str | pathlib.Path, dst: pathlib.Path, key: pathlib.Path | None
-) -> None:
-    """Raises ValueError if two of SRC, DST and the key file lie inside each other."""
-    # Not `Path.resolve`, which fails on links that lead round in a circle.
-    source, target = (pathlib.Path(os.path.realpath(path)) for path in (src, dst))
-    if source.is_dir():
-        if target == source or source in target.parents:
-            raise ValueError(
-                f"DST {dst} lies inside SRC {src}: choose a folder outside it"
-            )
-        if target in source.parents:
-            raise ValueError(
-                f"SRC {src} lies inside DST {dst}: choose a folder of its own for DST"
-            )
-    if key is None:
-        return
-    file = pathlib.Path(os.path.realpath(key))
-    for name, folder in (("SRC", source), ("DST", target)):
-        if file == folder or folder in file.parents:
-            raise ValueError(
-                f"key file {key} lies inside {name}, where it could be published with "
-                "the images: keep it elsewhere"
-            )
 
 
 def _numbers(report: "Report") -> dict[str, np.ndarray]:

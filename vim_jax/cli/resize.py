@@ -5,9 +5,9 @@ from typing import Annotated
 
 import tyro
 
-from vim_jax.cli import options
+from vim_jax.cli import options, published
 from vim_jax.cli.console import complain, count, progress, say
-from vim_jax.cli.mix import refuse_nesting, tell_left_out
+from vim_jax.cli.folders import refuse_nesting, tell_left_out, tell_others
 
 
 def resize(
@@ -50,11 +50,22 @@ def resize(
 
     options.check_at_least_one(side=side, max_pixels=max_pixels, workers=workers)
     refuse_nesting(src, dst, None)
+    for name, path in (("SRC", src), ("DST", dst)):
+        if published.settings_of(str(path)) is not None:
+            raise ValueError(
+                f"{name} {path} holds mixed images, whose regions resizing would "
+                "blend: resize the originals, into a folder of their own"
+            )
     source = folder(src, max_pixels=max_pixels)
     with progress("resizing") as show:
         result = resize_set(source, dst, side, workers=workers, progress=show)
-    say(f"Wrote {count(len(result.names), 'image')} of {side} x {side} to {dst}.")
+    copies = count(len(result.names), "image")
+    say(f"{dst} holds {copies} of {side} x {side} pixels.")
+    for id, note in result.notes.items():
+        say(f"{id}: {note}.")
     tell_left_out(source.skipped)
+    if not result.failures:  # They may have been resized before.
+        tell_others(dst, result.names)
     for sentence in result.failures.values():
         complain(sentence)
     return 1 if result.failures else 0

@@ -1,14 +1,13 @@
 """`vim-jax restore`: get the original pixels back."""
 
 import pathlib
-from collections.abc import Sequence
 from typing import Annotated
 
 import tyro
 
 from vim_jax.cli import options
-from vim_jax.cli.console import complain, count, progress, say, warn
-from vim_jax.cli.mix import refuse_nesting
+from vim_jax.cli.console import complain, count, progress, say
+from vim_jax.cli.folders import refuse_nesting, tell_others
 from vim_jax.keys import SecretKey
 
 
@@ -47,24 +46,8 @@ def restore(
         )
     restored = count(len(result.names), "image")
     say(f"Restored {restored} to {dst}, each checked bit for bit.")
-    others = _others(dst, result.names)
-    if others:
-        warn(
-            f"{dst} also holds {count(len(others), 'other file')}, such as "
-            f"{others[0]}: not from this set."
-        )
+    if not result.failures:  # They may have been restored before.
+        tell_others(dst, result.names)
     for sentence in result.failures.values():
         complain(sentence)
     return 1 if result.failures else 0
-
-
-def _others(folder: pathlib.Path, restored: Sequence[str]) -> list[str]:
-    """Returns the files in a folder, hidden ones left out, that were not restored."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    names = {path.relative_to(folder).as_posix() for path in files}
-    shown = {name for name in names if not any(map(_hidden, name.split("/")))}
-    return sorted(shown.difference(restored))
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".")

@@ -266,9 +266,10 @@ def train(
             side=side,
             progress=show,
         )
-    # A few images may lack classes that the others have.
-    highest = max(part.labels.max() for part in (sets.train, sets.test))
-    config = dataclasses.replace(config, num_classes=max(2, int(highest) + 1))
+    highest = int(sets.test.labels.max())
+    if highest > sets.train.labels.max():
+        # Few training images may lack classes that test images have.
+        config = dataclasses.replace(config, num_classes=highest + 1)
     initial = _initial_model(config, sets, weights)
     if isinstance(regions, int):
         # Shifts that are no multiples of the regions cut them up anyway, as asked for.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vim_jax.cli import published
 from vim_jax.cli.console import progress
+from vim_jax.cli.folders import lies_in
 from vim_jax.mixer import VisualMixer
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ def mixed_sets(
 
 def check_out(out: pathlib.Path, data: str) -> None:
     """Raises ValueError if a run's folder is one of images, or lies inside it."""
-    inner, outer = (pathlib.Path(os.path.realpath(x)) for x in (out, data))
-    if outer.is_dir() and (inner == outer or outer in inner.parents):
+    if os.path.isdir(data) and lies_in(out, data):
         raise ValueError(
             f"--out {out} lies inside {data}, among the images: put it elsewhere"
         )

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,10 +26,12 @@ class Resized:
     Attributes:
       names: the files, relative to the output folder.
       failures: id -> one sentence, for images that were not resized.
+      notes: id -> what decoding changed, for the others.
     """
 
     names: list[str] = dataclasses.field(default_factory=list)
     failures: Failures = dataclasses.field(default_factory=dict)
+    notes: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def resize(
@@ -58,47 +61,64 @@ def resize(
         raise DataError(f"side is {side}: use 1 or more")
     dst = pathlib.Path(dst)
     result = Resized()
-    taken = collisions(source.ids, ".png")
+    names = _names(source.ids, result.failures)
+    pending = [i for i, id in enumerate(source.ids) if id in names]
     one = functools.partial(_resized, source, side, MemoryShare())
     with locked(dst):
         tidied = set()
-        files = map_in_order(one, range(len(source)), workers=workers)
-        for done, (id, data) in enumerate(zip(source.ids, files, strict=True), 1):
+        files = map_in_order(one, pending, workers=workers)
+        for done, (index, found) in enumerate(zip(pending, files, strict=True), 1):
+            id = source.ids[index]
             try:
-                if isinstance(data, DataError):
-                    raise data
-                if id in taken:
-                    raise DataError(
-                        f"{id} would get the name of {taken[id]}: rename one of them"
-                    )
-                name = output_name(id, ".png")
-                folder = (dst / name).parent
+                if isinstance(found, DataError):
+                    raise found
+                data, note = found
+                folder = (dst / names[id]).parent
                 if folder not in tidied:
                     remove_leftovers(folder)
                     tidied.add(folder)
-                write_atomically(dst / name, data)
-                result.names.append(name)
+                write_atomically(dst / names[id], data)
+                result.names.append(names[id])
+                if note is not None:
+                    result.notes[id] = note
             except WriteError:
                 raise
             except DataError as error:
                 result.failures[id] = str(error)
             if progress:
-                progress(done, len(source))
+                progress(done, len(pending))
     return result
+
+
+def _names(ids: Sequence[str], failures: Failures) -> dict[str, str]:
+    """Returns each image's file, and adds those that can have none to `failures`."""
+    names: dict[str, str] = {}
+    for id in ids:
+        try:
+            names[id] = output_name(id, ".png")
+        except DataError as error:
+            failures[id] = str(error)
+    for id, other in collisions(names, ".png").items():
+        del names[id]
+        failures[id] = f"{id} would get the name of {other}: rename one of them"
+    return names
 
 
 def _resized(
     source: LazySource, side: int, memory: MemoryShare, index: int
-) -> bytes | DataError:
-    """Returns a PNG file, or what went wrong."""
+) -> tuple[bytes, str | None] | DataError:
+    """Returns a PNG file and what decoding changed, or what went wrong."""
     try:
-        image = source[index].image
-        with memory.of(image.size):
-            return encode(middle_square(as_rgb(image), side), "png")
+        example = source[index]
+        with memory.of(example.image.size):
+            copy = middle_square(as_rgb(example.image), side)
+            return encode(copy, "png"), example.note
     except DataError as error:
         return error
     except MemoryError:
-        return DataError(f"{source.ids[index]} is too large for this machine's memory")
+        return DataError(
+            f"{source.ids[index]} is too large for this machine's memory: shrink it"
+        )
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:

@@ -55,6 +55,6 @@ def _commit() -> str | None:
         return None
     commit = git("rev-parse", "--short=12", "HEAD")
     # Results that lie beside the code, and pages, do not make it other code.
-    code = (":(top)*.py", ":(top)pyproject.toml")
+    code = (":(top)*.py", ":(top)*.j2", ":(top)pyproject.toml")
     same = git("diff", "--quiet", "HEAD", "--", *code) is not None
     return commit if same else f"{commit}-dirty"

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from vim_jax.mixer import VisualMixer
 from vim_jax.training.augment import image_keys, remix
 from vim_jax.training.image_sets import check_classes, check_labels
-from vim_jax.training.parallel import Layout, make_layout, put
+from vim_jax.training.parallel import Layout, make_layout, put, spread
 from vim_jax.training.step import to_unit
 
 _APART = 2**32 - 1
@@ -166,8 +166,7 @@ def _logits(
         # To repeat the shuffle that mixed an image would put some pixels back.
         key = jax.random.fold_in(key, _APART)
     graphdef, state = nnx.split(model)
-    # Training leaves it where that was, which may be elsewhere.
-    state = jax.device_put(nnx.to_pure_dict(state), layout.replicated)
+    state = spread(nnx.to_pure_dict(state), layout)
     for start in range(0, len(images), batch_size):
         # One shape for all batches, so that one program is compiled.
         indices = np.minimum(np.arange(start, start + batch_size), len(images) - 1)

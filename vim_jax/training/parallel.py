@@ -142,6 +142,17 @@ def replicate(tree: Any, layout: Layout) -> Any:
     return jax.tree.map(copy, tree)
 
 
+def spread(tree: Any, layout: Layout) -> Any:
+    """Return a tree of arrays with a copy on each device, wherever it lies.
+
+    The arrays are equal in all processes, which call this together.
+    """
+    if layout.replicated.is_fully_addressable:
+        return jax.device_put(tree, layout.replicated)
+    there = all(x.sharding == layout.replicated for x in jax.tree.leaves(tree))
+    return tree if there else replicate(tree, layout)
+
+
 def on_one_device(tree: Any) -> Any:
     """Return a replicated tree's copy on this process's first device."""
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
