@@ -233,7 +233,7 @@ def test_interrupted_restore_is_finished_by_the_next(published, monkeypatch):
 
 
 def test_full_disk_stops_it_with_one_sentence(published, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("vim_jax.data.writers.stage", fail)

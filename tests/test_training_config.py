@@ -14,6 +14,10 @@ import vim_jax
 from vim_jax.training import TrainConfig
 
 
+def _vit(**options):
+    return {"model": "vit_tiny_patch4", "model_options": options}
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -31,10 +35,10 @@ from vim_jax.training import TrainConfig
         (dict(model_options=[("depth", 1)]), "use a dict of options by name"),
         (dict(model_options={"image_size": 9}), "no option 'image_size': its options"),
         (dict(model_options={"rngs": 0}), "no option 'rngs': its options are"),
-        (dict(model_options={"dim": "abc"}), "dim is 'abc': use a whole number"),
-        (dict(model_options={"depth": 1.5}), "depth is 1.5: use a whole number"),
+        (_vit(dim="abc"), "dim is 'abc': use a whole number"),
+        (_vit(depth=1.5), "depth is 1.5: use a whole number"),
         (
-            dict(model_options={"position_embedding": "no"}),
+            _vit(position_embedding="no"),
             "position_embedding is 'no': use True or False",
         ),
         (dict(batch_size=-1), "batch_size is -1: use at least 1"),
