@@ -191,15 +191,15 @@ def _training(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _tested(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns how many test images each data set had, and what they can tell apart."""
-    counts = {DATA_NAMES.get(x["data"], x["data"]): x["tested"] for x in rows}
-    same = len(set(counts.values())) == 1
+    by_data: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        name = DATA_NAMES.get(row["data"], row["data"])
+        by_data.setdefault(name, []).append(row)
+    same = len({row["tested"] for row in rows}) == 1
     parts = []
-    for name, count in counts.items():
-        shares = [
-            row[f"{row['way']}_accuracy"]
-            for row in rows
-            if DATA_NAMES.get(row["data"], row["data"]) == name
-        ]
+    for name, here in by_data.items():
+        count = here[-1]["tested"]
+        shares = [row[f"{row['way']}_accuracy"] for row in here]
         # Of two shares, at 95 %, as uncertain as any in the table.
         variance = max(share * (1 - share) for share in shares)
         least = 100 * 1.96 * (2 * variance / count) ** 0.5

@@ -110,3 +110,10 @@ def uninterrupted(kept_programs, sets, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("runs") / "whole"
     return training_runs.run(training_runs.CONFIG, *sets, out=out), out
+
+
+@pytest.fixture
+def usual_settings(kept_programs):
+    """Those that a user has, who does not test the library."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield

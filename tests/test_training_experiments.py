@@ -12,7 +12,6 @@ from folders import save
 from experiments import (
     fig2_vfe_vs_noise,
     fig3_vfe_vs_region_size,
-    fig5_gradients,
     recipe_ablation,
     results_page,
     st_adam_ablation,
@@ -22,15 +21,10 @@ from experiments import (
 )
 from vim_jax import training
 from vim_jax.models import list_models
-from vim_jax.training import TrainConfig, loop
+from vim_jax.training import loop
 from vim_jax.training.initial import initial_model
 
-
-@pytest.fixture(autouse=True)
-def usual_settings(kept_programs):
-    """Those that a user has, who does not test the library."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
+pytestmark = pytest.mark.usefixtures("usual_settings")
 
 
 @pytest.mark.slow
@@ -338,66 +332,6 @@ def test_overheads_are_those_of_rounds():
     plain = np.linspace(1.0, 10.0, 25)
     found = table3_throughput._overhead(list(plain * (1 + more / 100)), list(plain))
     assert found == pytest.approx({"median": 12, "low": 7, "high": 17})
-
-
-@pytest.mark.slow
-def test_gradients_smoke_and_go_on(tmp_path, capsys):
-    path = tmp_path / "results.json"
-    rows = fig5_gradients.run("smoke", None, path)
-    for found in rows:
-        assert -1 <= found["cosine"] <= 1
-        assert len(found["noise"]) == 4
-        assert all(0 < x <= 1 for x in found["noise"])
-    assert json.loads(path.read_text())["rows"] == rows
-    fig5_gradients.main("smoke", None, path)
-    assert json.loads(path.read_text())["rows"] == rows  # With the same seconds.
-    told = capsys.readouterr().out.splitlines()[-3:]
-    sources = ["drawing images", "shuffling", "shuffling"]
-    assert all(
-        f"noise of {x} 0." in line for x, line in zip(sources, told, strict=True)
-    )
-
-
-@pytest.mark.slow
-def test_shuffling_is_no_noise_where_it_changes_nothing():
-    config = TrainConfig(
-        model="resnet8", model_options={"widths": (4,)}, batch_size=16, optimizer="sgd",
-        learning_rate=1e-9,
-    )  # fmt: skip
-    labels = np.arange(16) % 2
-    flat = np.full((16, 8, 8, 1), 100, np.uint8) + labels[:, None, None, None]
-    flat = flat.astype(np.uint8)
-    mixer = training_runs.SETTINGS["size 4"]
-    still = fig5_gradients.trace(config, flat, labels, 4, noise_of=mixer)
-    assert max(still.noise) == pytest.approx(0, abs=1e-5)
-    # Each batch has all images, and the network hardly changes.
-    assert min(still.cosines) > 0.99
-    rough = np.random.default_rng(0).integers(0, 256, flat.shape, np.uint8)
-    moved = fig5_gradients.trace(config, rough, labels, 4, noise_of=mixer)
-    assert min(moved.noise) > 0.01
-
-
-@pytest.mark.slow
-def test_drawing_images_is_no_noise_where_a_batch_has_all_of_them():
-    config = TrainConfig(
-        model="resnet8", model_options={"widths": (4,)}, batch_size=16, optimizer="sgd",
-        learning_rate=1e-9,
-    )  # fmt: skip
-    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), np.uint8)
-    labels = np.arange(16) % 2
-    every = fig5_gradients.trace(config, images, labels, 4)
-    assert max(every.noise) == pytest.approx(0, abs=1e-5)
-    half = dataclasses.replace(config, batch_size=8)
-    some = fig5_gradients.trace(half, images, labels, 4)
-    assert min(some.noise) > 0.01
-
-
-def test_the_share_of_noise_is_that_of_the_variance():
-    generator = np.random.default_rng(0)
-    signal, deviation = 0.5, 1.5
-    gradients = signal + deviation * generator.standard_normal((16, 20_000))
-    share = fig5_gradients._noise_share(jax.numpy.asarray(gradients))
-    assert share == pytest.approx(deviation**2 / (signal**2 + deviation**2), abs=0.01)
 
 
 def test_figures_of_vfe_smoke(tmp_path):

@@ -138,17 +138,7 @@ def _see(found: Audit) -> Answer:
     if unknown:
         text = f"{text} Inconclusive: {', '.join(unknown)}."
     if in_place:
-        of = "picture of"
-        if found.case.cut:
-            of = f"picture of the middle {WINDOW} pixels of"
-        seen = f"a {_by(sides.median)} {of} each image"
-        if sides.median != sides.largest:
-            seen = (
-                f"a {_by(sides.median)} {of} an image, the median, and a "
-                f"{_by(sides.largest)} {of} the one that shows most"
-            )
-        seen = f"Anyone can see about {seen}, by taking the mean of every region."
-        text = f"{seen} {text}"
+        text = f"{_seen(sides, found.case.cut)} {text}"
     if max(clear) >= _SOME:
         moved = f"{np.mean(clear):.0%} of the pixels were not moved"
         if round(max(clear), 2) > round(float(np.mean(clear)), 2):
@@ -165,6 +155,18 @@ def _see(found: Audit) -> Answer:
         "most_in_clear": max(clear),
     }
     return Answer("see", verdict, text, scores, numbers)
+
+
+def _seen(sides: Thumbnails, cut: bool) -> str:
+    """Returns what region means show, of whole images or of their middles."""
+    whose = f"the middle {WINDOW} pixels of " if cut else ""
+    seen = f"a {_by(sides.median)} picture of {whose}each image"
+    if sides.median != sides.largest:
+        seen = (
+            f"a {_by(sides.median)} picture of {whose}an image, the median, and a "
+            f"{_by(sides.largest)} picture of {whose}the one that shows most"
+        )
+    return f"Anyone can see about {seen}, by taking the mean of every region."
 
 
 def _by(side: tuple[int, int]) -> str:
@@ -333,6 +335,7 @@ def advice(found: Audit) -> list[str]:
 
 def summary(found: Audit) -> dict[str, Any]:
     """Returns verdicts and scores as plain data."""
+    sides = thumbnail_sides(found.case.plans)
     return {
         "set": found.case.name,
         "budget": found.budget,
@@ -348,8 +351,8 @@ def summary(found: Audit) -> dict[str, Any]:
         "attacks": [score.as_json() for score in found.scores],
         "skipped": dict(found.skipped),
         "suggested_by_vfe": suggested_by_vfe(found),
-        "thumbnail": list(thumbnail_sides(found.case.plans).median),
-        "largest_thumbnail": list(thumbnail_sides(found.case.plans).largest),
+        "thumbnail": list(sides.median),
+        "largest_thumbnail": list(sides.largest),
         "advice": advice(found),
         "notes": [
             *found.case.notes,

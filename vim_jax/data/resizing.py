@@ -14,7 +14,7 @@ from vim_jax.data.errors import DataError, Failures, WriteError
 from vim_jax.data.example import LazySource
 from vim_jax.data.image_folder import collisions, output_name
 from vim_jax.data.parallel import MemoryShare, Progress, map_in_order
-from vim_jax.data.writers import locked, remove_leftovers, write_atomically
+from vim_jax.data.writers import filling
 
 _WHITE = 255
 
@@ -64,8 +64,7 @@ def resize(
     names = _names(source.ids, result.failures)
     pending = [i for i, id in enumerate(source.ids) if id in names]
     one = functools.partial(_resized, source, side, MemoryShare())
-    with locked(dst):
-        tidied = set()
+    with filling(dst) as fill:
         files = map_in_order(one, pending, workers=workers)
         for done, (index, found) in enumerate(zip(pending, files, strict=True), 1):
             id = source.ids[index]
@@ -73,11 +72,7 @@ def resize(
                 if isinstance(found, DataError):
                     raise found
                 data, note = found
-                folder = (dst / names[id]).parent
-                if folder not in tidied:
-                    remove_leftovers(folder)
-                    tidied.add(folder)
-                write_atomically(dst / names[id], data)
+                fill(names[id], data)
                 result.names.append(names[id])
                 if note is not None:
                     result.notes[id] = note

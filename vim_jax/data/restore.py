@@ -19,7 +19,7 @@ from vim_jax.data.image_folder import collisions, output_name
 from vim_jax.data.mixing import restore_image
 from vim_jax.data.parallel import MemoryShare, Progress, map_in_order
 from vim_jax.data.tfds_source import tfds
-from vim_jax.data.writers import locked, remove_leftovers, write_atomically
+from vim_jax.data.writers import filling
 from vim_jax.keys import SecretKey
 
 
@@ -87,12 +87,11 @@ def restore(
     # Read a second time rather than kept in memory: sealed records are large.
     records = (record for record, _ in manifest.read(src / manifest.NAME, {})[2])
     with contextlib.ExitStack() as stack:
-        stack.enter_context(locked(dst))
+        fill = stack.enter_context(filling(dst))
         files = map_in_order(
             one, itertools.islice(records, len(originals)), workers=workers
         )
         stack.callback(files.close)
-        tidied = set()
         for count, ((id, original), data) in enumerate(
             zip(originals.items(), files, strict=True), 1
         ):
@@ -105,11 +104,7 @@ def restore(
                     if original in taken
                     else output_name(original, ".png")
                 )
-                folder = (dst / name).parent
-                if folder not in tidied:
-                    remove_leftovers(folder)
-                    tidied.add(folder)
-                write_atomically(dst / name, data)
+                fill(name, data)
                 result.names.append(name)
             except WriteError:
                 raise

@@ -7,7 +7,7 @@ import functools
 import os
 import pathlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from vim_jax.data.errors import DataError, WriteError, brief
 
@@ -63,6 +63,26 @@ def write_atomically(
             sync_folder(path.parent)
         finally:
             discard(temporary)
+
+
+@contextlib.contextmanager
+def filling(folder: pathlib.Path) -> Iterator[Callable[[str, bytes], None]]:
+    """Yields the function to write a file into a folder, by its relative name.
+
+    The folder is locked meanwhile, and what killed runs left is removed where files are
+    written. Raises as `write_atomically` does.
+    """
+    with locked(folder):
+        tidied: set[pathlib.Path] = set()
+
+        def fill(name: str, data: bytes) -> None:
+            path = folder / name
+            if path.parent not in tidied:
+                remove_leftovers(path.parent)
+                tidied.add(path.parent)
+            write_atomically(path, data)
+
+        yield fill
 
 
 def stage(temporary: pathlib.Path, data: bytes, *, mode: int = 0o666) -> None:
