@@ -190,6 +190,23 @@ def test_second_run_attacks_nothing_and_says_the_same(written, capsys, monkeypat
     assert one["seconds"] == other["seconds"]
 
 
+def test_files_are_there_when_nobody_reads_what_is_shown(written, monkeypatch):
+    """As in `vim-jax audit ... | head -1`."""
+
+    def closed(*_, **__):
+        raise KeyboardInterrupt  # A broken pipe would end this test's own output.
+
+    monkeypatch.setattr("vim_jax.cli.audit._print", closed)
+    place = written[0]
+    files = [place / "c.json", place / "c.html"]
+    arguments = ("--json", files[0], "--report", files[1], "--keep", place / "kept")
+    with pytest.raises(SystemExit):
+        main([str(x) for x in (*COMMAND, *arguments)])
+    for path in files:
+        assert path.stat().st_size > 0
+        path.unlink()
+
+
 @pytest.fixture
 def call(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

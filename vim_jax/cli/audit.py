@@ -209,15 +209,18 @@ def audit(
     from vim_jax.report.provenance import provenance
 
     numbers = {**provenance(f"vim-jax {shlex.join(sys.argv[1:])}"), **summary(found)}
-    _print(found, numbers)
+    # Files first: what is shown may go to a program that ends early, such as `head`.
     if json is not None:
         text = json_format.dumps(numbers, indent=2) + "\n"
         write_atomically(json, text.encode())
-        err.print(f"Wrote {printable(str(json))}.", soft_wrap=True)
     if report is not None:
         from vim_jax.report.audit import render
 
         write_atomically(report, render(found, numbers).encode(), mode=0o600)
+    _print(found, numbers)
+    if json is not None:
+        err.print(f"Wrote {printable(str(json))}.", soft_wrap=True)
+    if report is not None:
         err.print(
             f"Wrote {printable(str(report))}: it shows originals, do not publish it.",
             soft_wrap=True,
