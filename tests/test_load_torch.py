@@ -14,6 +14,8 @@ from flax import nnx
 from model_cases import CASES, images, logits, make, quick
 
 from vim_jax.models import create_model, load_torch
+from vim_jax.training import TrainConfig
+from vim_jax.training.initial import initial_model
 
 SHAPES = {
     # As torchvision 0.28 has them, for ten classes.
@@ -210,6 +212,60 @@ def test_errors_name_every_tensor_and_nothing_changes():
     assert jax.tree.all(
         jax.tree.map(lambda a, b: bool((a == b).all()), before, values(model))
     )
+
+
+def test_position_embeddings_are_resized_to_the_patches_of_the_model():
+    """Linear ones: cubic interpolation keeps what is linear, but for the edges."""
+    model = abstract("vit_ti16", image_size=(128, 192))
+    weights = above_half(model)
+    for wide in (False, True):
+        ramp = np.arange(0.5, 6) / 6
+        across = np.broadcast_to(ramp if wide else ramp[:, None], (6, 6))
+        token = np.full((1, 1), 7.0)
+        tokens = np.concatenate([token, across.reshape(1, 36)], axis=1)
+        weights["encoder.pos_embedding"] = np.repeat(tokens[..., None], 192, axis=2)
+        load_torch(model, weights, resize_positions=True)
+        position = np.asarray(model.position[...])
+        assert position.shape == (1 + 8 * 12, 192)
+        np.testing.assert_array_equal(position[0], 7)
+        side = 12 if wide else 8
+        finer = np.arange(0.5, side) / side
+        expected = np.broadcast_to(finer if wide else finer[:, None], (8, 12))
+        got = position[1:].reshape(8, 12, 192)
+        inner = slice(4, -4) if wide else slice(3, -3)
+        along = (slice(None), inner) if wide else (inner,)
+        np.testing.assert_allclose(
+            got[along], np.repeat(expected[..., None], 192, 2)[along], atol=1e-5
+        )
+
+
+def test_position_embeddings_stay_without_another_size():
+    model = abstract("vit_tiny_patch4")
+    weights = above_half(model)
+    load_torch(model, weights, resize_positions=True)
+    np.testing.assert_allclose(
+        model.position[...], weights["encoder.pos_embedding"][0], rtol=1e-6
+    )
+
+
+def test_trainings_start_from_weights_for_images_of_another_size(tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    options = {"dim": 6, "depth": 1}
+    config = TrainConfig(model="vit_tiny_patch4", model_options=options)
+    theirs: Any = initial_model(config, (16, 16, 3), 7)
+    state = {t.name: np.ones(t.shape, np.float32) for t in theirs.torch_tensors()}
+    numpy.save_file(state, tmp_path / "weights")
+    ours: Any = initial_model(config, (8, 24, 3), 2, tmp_path / "weights")
+    assert ours.position.shape == (2 * 6, 6)
+    np.testing.assert_allclose(ours.position[...], 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 37, 95), (1, 38, 96), (1, 0, 96), (36, 96)])
+def test_no_position_embeddings_are_named(shape):
+    model = abstract("vit_tiny_patch4")
+    weights = above_half(model) | {"encoder.pos_embedding": np.zeros(shape)}
+    with pytest.raises(ValueError, match=r"pos_embedding is .*resize_positions=True"):
+        load_torch(model, weights, resize_positions=True)
 
 
 class Tensor:

@@ -75,7 +75,8 @@ def train(
         pathlib.Path | None,
         tyro.conf.arg(
             help="Start from a safetensors file with the state dict of torchvision's "
-            "model of this name; the last layer starts anew.",
+            "model of this name; the last layer starts anew, and a ViT's position "
+            "embedding is resized to the images.",
             metavar="FILE",
         ),
     ] = None,

@@ -30,12 +30,15 @@ class TorchTensor(NamedTuple):
       variable: Of the model here.
       shape: In PyTorch.
       convert: From an array of that shape to one of the shape of `variable`.
+      resize: From an array for images of another size to one of that shape, or the
+        array as it is if it is none; None where image sizes do not matter.
     """
 
     name: str
     variable: Any
     shape: tuple[int, ...]
     convert: Callable[[np.ndarray], np.ndarray]
+    resize: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def load_torch(
@@ -43,6 +46,7 @@ def load_torch(
     weights: Mapping[str, Any] | str | os.PathLike[str],
     *,
     head: bool = True,
+    resize_positions: bool = False,
 ) -> None:
     """Replace the parameters and statistics of a model by those of a PyTorch model.
 
@@ -50,8 +54,7 @@ def load_torch(
     residual networks of CIFAR: as in torchvision's ResNet-18). Create the model with
     ``normalize="imagenet"`` for weights that torchvision publishes: they expect images
     normalised so. Logits then agree with PyTorch's up to rounding, in evaluation;
-    dropout and stochastic depth, which act in training only, are left out here. The
-    position embeddings of a ViT are those of one image size, 224 pixels as a rule.
+    dropout and stochastic depth, which act in training only, are left out here.
 
     Args:
       model: One that `create_model` made. It changes in place, or not at all if this
@@ -61,6 +64,9 @@ def load_torch(
       head: Whether to load the last layer as well. Without it that layer stays as it
         is, and what `weights` says of it does not matter: for fine-tuning to
         other classes.
+      resize_positions: Whether to resize the position embedding of a ViT, which is
+        for one image size, 224 pixels as a rule, to that of the model: by cubic
+        interpolation, from a square grid of patches. For fine-tuning, too.
 
     Raises:
       ValueError: If tensors are missing, surplus or of another shape: the message
@@ -91,6 +97,10 @@ def load_torch(
         tensors = [tensor for tensor in tensors if not _is_of(tensor, model.head)]
         for tensor in last:
             given.pop(tensor.name, None)
+    if resize_positions:
+        for tensor in tensors:
+            if tensor.resize is not None and tensor.name in given:
+                given[tensor.name] = tensor.resize(_to_numpy(given[tensor.name]))
     _check(tensors, given)
     for tensor in tensors:
         array = tensor.convert(_to_numpy(given[tensor.name]))
@@ -189,7 +199,8 @@ def _check(tensors: list[TorchTensor], given: Mapping[str, Any]) -> None:
         raise ValueError(
             f"weights do not fit the model: {'; '.join(problems)}. Create the model "
             "with the name, the options and the image_size that the weights were "
-            "trained with; for another num_classes pass head=False."
+            "trained with; for another num_classes pass head=False, for another "
+            "image_size of a ViT resize_positions=True."
         )
 
 

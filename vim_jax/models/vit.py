@@ -1,10 +1,13 @@
 """Vision transformers, whose patches can match the regions of mixed images."""
 
 import dataclasses
+import functools
+import math
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -125,8 +128,10 @@ class ViT(nnx.Module):
         if self.config.pool == "token":
             tensors.append(array("class_token", self.token, leading_ones=2))
         if self.config.position_embedding:
-            name = "encoder.pos_embedding"
-            tensors.append(array(name, self.position, leading_ones=1))
+            positions = array("encoder.pos_embedding", self.position, leading_ones=1)
+            grid = [side // self.config.patch_size for side in self.config.image_size]
+            resize = functools.partial(_resized, shape=positions.shape, grid=grid)
+            tensors.append(positions._replace(resize=resize))
         for index, block in enumerate(self.blocks):
             tensors += block.torch_tensors(f"encoder.layers.encoder_layer_{index}")
         tensors += norm("encoder.ln", self.norm)
@@ -158,3 +163,25 @@ class Block(nnx.Module):
             *norm(f"{name}.ln_2", self.norm2),
             *mlp(f"{name}.mlp", self.mlp),
         ]
+
+
+def _resized(
+    embedding: np.ndarray, *, shape: tuple[int, ...], grid: list[int]
+) -> np.ndarray:
+    """Resize a position embedding to that of a grid of patches.
+
+    Args:
+      embedding: Of the tokens that are no patches, then of a square grid of patches,
+        row by row: [1, t, d]. An array of another kind is returned as it is.
+      shape: Of the result, [1, t2, d].
+      grid: Patches along height and width, in the result.
+    """
+    others = shape[1] - math.prod(grid)
+    side = math.isqrt(max(embedding.size // shape[2] - others, 0))
+    if embedding.shape != (1, others + side**2, shape[2]) or side == 0:
+        return embedding
+    squares = embedding[:, others:].reshape(side, side, -1)
+    patches = jax.image.resize(squares, (*grid, shape[2]), "cubic")
+    return np.concatenate(
+        [embedding[:, :others], np.asarray(patches).reshape(1, -1, shape[2])], axis=1
+    )

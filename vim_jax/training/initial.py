@@ -23,7 +23,8 @@ def initial_model(
       image_shape: (height, width, channels) of the images.
       num_classes: Number of classes.
       weights: A safetensors file with PyTorch's weights, see `load_torch`, for all
-        but the last layer; None leaves all as drawn.
+        but the last layer, whatever size of images a ViT's are for; None leaves all
+        as drawn.
 
     Raises:
       ValueError: If the options do not fit the model, or the weights do not.
@@ -31,7 +32,7 @@ def initial_model(
     described = _described(config, image_shape, num_classes)
     model = create_model(config.model, rngs=nnx.Rngs(config.seed), **described)
     if weights is not None:
-        load_torch(model, weights, head=False)
+        load_torch(model, weights, head=False, resize_positions=True)
     return model
 
 
