@@ -5,17 +5,18 @@
 
 The slides' Fig. 5, with numbers. While a network learns, the cosine between the
 gradients of successive steps: the lower, the more they oscillate. And at a few moments,
-the noise that shuffling alone adds to the gradient of one batch: the same images are
-mixed anew sixteen times, and the variance of the gradient is divided by its mean square
-(0: shuffling changes nothing; 1: the gradient is nothing but its noise). On plain
-images, for comparison, the noise that any training has: that of sixteen batches of
-other images.
+how noisy the gradient of a batch is: its variance over many batches of other images,
+each mixed anew, and over many shuffles of the same images alone. Either, beside the
+square of the mean gradient, makes a noise scale [1].
 
 "published once": each image is mixed before training; "fresh": anew at every step.
 The file given by `--json` is written after each network: start the command again and
-it goes on. `cpu` takes an hour and a quarter on one core. Expect cosines of
-0.10 to 0.17, up to 0.02 lower on mixed images, and more noise from shuffling the larger
-the regions, but less than from drawing other images.
+it goes on. `cpu` takes an hour and a half on one core. Expect cosines of
+0.10 to 0.17, and more noise from shuffling the larger the regions, but far less than
+from drawing other images.
+
+[1] McCandlish et al, "An Empirical Model of Large-Batch Training"
+    (https://arxiv.org/abs/1812.06162), appendix A.1: the simple noise scale.
 """
 
 import dataclasses
@@ -41,8 +42,24 @@ from vim_jax.training.initial import initial_model
 from vim_jax.training.optimizers import make_optimizer
 from vim_jax.training.step import init_state, to_unit
 
-_REPEATS = 16
-_MOMENTS = 4  # At which noise is measured, evenly over the training.
+_BATCHES = 32  # Of other images, whose gradients are compared.
+_SHUFFLES = 16  # Of the same images.
+_MOMENTS = 3  # At which noise is measured, evenly over the training.
+
+
+class Noise(NamedTuple):
+    """How noisy the gradient of a batch is, at one moment.
+
+    Attributes:
+      square: of the mean gradient, without the noise that a mean of so many batches
+        has: 0 or less where there is nothing but noise.
+      variance: of the gradients of batches of other images, each mixed anew.
+      shuffling: of one batch that is mixed anew each time; 0 on plain images.
+    """
+
+    square: float
+    variance: float
+    shuffling: float
 
 
 class Trace(NamedTuple):
@@ -51,13 +68,12 @@ class Trace(NamedTuple):
     Attributes:
       cosines: between the gradients of successive steps.
       losses: of the steps.
-      noise: of shuffling, in [0, 1], at a few moments; without anything to shuffle by,
-        that of drawing other images.
+      noise: at a few moments.
     """
 
     cosines: list[float]
     losses: list[float]
-    noise: list[float]
+    noise: list[Noise]
 
 
 def trace(
@@ -77,13 +93,56 @@ def trace(
       labels: integers.
       steps: how many to take.
       shown_as: mixes each batch anew, before the network sees it.
-      noise_of: the mixing whose share in the gradient is measured; None measures that
-        of the images' choice.
+      noise_of: the mixing whose noise is measured, of images that may be mixed by it
+        already; None for plain images.
     """
     model = initial_model(config, images.shape[1:], int(labels.max()) + 1)
     optimizer = make_optimizer(config, steps)
     graphdef, start = init_state(model, optimizer)
     params, rest, opt_state = start.params, start.rest, start.opt_state
+    step, gradient = _compiled(graphdef, optimizer, shown_as, noise_of)
+
+    def batch(chosen):
+        return jnp.asarray(images[chosen]), jnp.asarray(labels[chosen])
+
+    def spread(params, rest, key, batches):
+        found = [
+            gradient(params, rest, jax.random.fold_in(key, i), *batch(chosen))
+            for i, chosen in enumerate(batches)
+        ]
+        return _square_and_variance(jnp.stack(found))
+
+    def noise(params, rest, key, chosen):
+        drawn = [
+            others.choice(len(images), len(chosen), replace=False)
+            for _ in range(_BATCHES)
+        ]
+        square, variance = spread(params, rest, key, drawn)
+        if noise_of is None:
+            return Noise(square, variance, 0.0)
+        _, of_shuffles = spread(params, rest, key, [chosen] * _SHUFFLES)
+        return Noise(square, variance, of_shuffles)
+
+    key = jax.random.key(config.seed)
+    order = np.random.default_rng(config.seed)
+    others = np.random.default_rng((config.seed, 1))
+    previous = jnp.zeros(sum(x.size for x in jax.tree.leaves(params)))
+    cosines, losses, noises = [], [], []
+    moments = set(np.linspace(0, steps, _MOMENTS + 1).astype(int)[1:])
+    for i, chosen in enumerate(_batches(order, len(images), config.batch_size, steps)):
+        at = jax.random.fold_in(key, i)
+        if i + 1 in moments:
+            noises.append(noise(params, rest, at, chosen))
+        params, rest, opt_state, previous, loss, cosine = step(
+            params, rest, opt_state, previous, at, *batch(chosen)
+        )
+        losses.append(loss)
+        cosines.append(cosine)
+    return Trace([float(x) for x in cosines[1:]], [float(x) for x in losses], noises)
+
+
+def _compiled(graphdef, optimizer, shown_as, noise_of):
+    """Returns a step of the training, and the gradient on a batch as one vector."""
 
     def loss_of(params, rest, images, labels):
         model: Any = nnx.merge(graphdef, params, rest)
@@ -113,47 +172,22 @@ def trace(
         return params, rest, opt_state, flat, loss, cosine
 
     @jax.jit
-    def noise(params, rest, key, images, labels):
-        def one(batch):
-            key, images, labels = batch
-            return gradient(params, rest, mixed(noise_of, key, images), labels)[-1]
+    def flat_gradient(params, rest, key, images, labels):
+        return gradient(params, rest, mixed(noise_of, key, images), labels)[-1]
 
-        batches = jax.random.split(key, _REPEATS), images, labels
-        return _noise_share(jax.lax.map(one, batches))
-
-    key = jax.random.key(config.seed)
-    order = np.random.default_rng(config.seed)
-    others = np.random.default_rng((config.seed, 1))
-    previous = jnp.zeros(sum(x.size for x in jax.tree.leaves(params)))
-    cosines, losses, noises = [], [], []
-    moments = set(np.linspace(0, steps, _MOMENTS + 1).astype(int)[1:])
-    for i, chosen in enumerate(_batches(order, len(images), config.batch_size, steps)):
-        batch, wanted = jnp.asarray(images[chosen]), jnp.asarray(labels[chosen])
-        at = jax.random.fold_in(key, i)
-        if i + 1 in moments:
-            drawn = np.stack([
-                others.choice(len(images), len(chosen), replace=False)
-                if noise_of is None else chosen
-                for _ in range(_REPEATS)
-            ])  # fmt: skip
-            many = jnp.asarray(images[drawn]), jnp.asarray(labels[drawn])
-            noises.append(float(noise(params, rest, at, *many)))
-        params, rest, opt_state, previous, loss, cosine = step(
-            params, rest, opt_state, previous, at, batch, wanted
-        )
-        losses.append(loss)
-        cosines.append(cosine)
-    return Trace([float(x) for x in cosines[1:]], [float(x) for x in losses], noises)
+    return step, flat_gradient
 
 
-def _noise_share(gradients: jax.Array) -> jax.Array:
-    """Returns the variance of gradients (repeats, values) over their mean square."""
+def _square_and_variance(gradients: jax.Array) -> tuple[float, float]:
+    """Returns the square of gradients' mean, and their variance, both unbiased.
+
+    Args:
+      gradients: (repeats, values).
+    """
     count = len(gradients)
     mean = gradients.mean(0)
-    spread = ((gradients - mean[None]) ** 2).sum() / (count - 1)
-    # The mean of few has some of the noise, too.
-    signal = jnp.maximum((mean**2).sum() - spread / count, 0)
-    return spread / jnp.maximum(spread + signal, 1e-30)
+    variance = ((gradients - mean[None]) ** 2).sum() / (count - 1)
+    return float((mean**2).sum() - variance / count), float(variance)
 
 
 def _batches(
@@ -268,7 +302,7 @@ def run(
                     "cosine_deviation": float(np.std(found.cosines)),
                     "cosines": _smoothed(found.cosines),
                     "losses": _smoothed(found.losses),
-                    "noise": found.noise,
+                    "noise": [moment._asdict() for moment in found.noise],
                     "seconds": round(time.perf_counter() - start, 1),
                     **made_by(),
                 }
@@ -296,11 +330,11 @@ def main(
       json_out: the results; those that it holds already are not measured again.
     """
     for row in run(preset, data_dir, json_out):
-        noise = ", ".join(f"{x:.2f}" for x in row["noise"])
-        source = "drawing images" if row["setting"] is None else "shuffling"
+        shares = [x["shuffling"] / x["variance"] for x in row["noise"]]
+        told = ", ".join(f"{share:.1%}" for share in shares)
         print(
             f"{row['model']}, {row['setting'] or ''} {row['way']}: "
-            f"cosine {row['cosine']:+.3f}, noise of {source} {noise}"
+            f"cosine {row['cosine']:+.3f}, of the noise by shuffling {told}"
         )
 
 

@@ -27,16 +27,17 @@ def test_gradients_smoke_and_go_on(tmp_path, capsys):
     rows = fig5_gradients.run("smoke", None, path)
     for found in rows:
         assert -1 <= found["cosine"] <= 1
-        assert len(found["noise"]) == 4
-        assert all(0 < x <= 1 for x in found["noise"])
+        assert len(found["noise"]) == 3
+        for noise in found["noise"]:
+            assert noise["variance"] > 0
+            assert 0 <= noise["shuffling"] < noise["variance"]
+            assert (noise["shuffling"] == 0) == (found["way"] == "plain")
     assert json.loads(path.read_text())["rows"] == rows
     fig5_gradients.main("smoke", None, path)
     assert json.loads(path.read_text())["rows"] == rows  # With the same seconds.
     told = capsys.readouterr().out.splitlines()[-3:]
-    sources = ["drawing images", "shuffling", "shuffling"]
-    assert all(
-        f"noise of {x} 0." in line for x, line in zip(sources, told, strict=True)
-    )
+    assert told[0].endswith("by shuffling 0.0%, 0.0%, 0.0%")
+    assert "size 2 published once" in told[1]
 
 
 @pytest.mark.slow
@@ -46,28 +47,38 @@ def test_shuffling_is_no_noise_where_it_changes_nothing():
     flat = flat.astype(np.uint8)
     mixer = training_runs.SETTINGS["size 4"]
     still = fig5_gradients.trace(STILL, flat, labels, 4, noise_of=mixer)
-    assert max(still.noise) == pytest.approx(0, abs=1e-5)
-    # Each batch has all images, and the network hardly changes.
+    for noise in still.noise:
+        assert noise.shuffling == pytest.approx(0, abs=1e-5 * noise.square)
+        # Nor is drawing, where each batch has all images.
+        assert noise.variance == pytest.approx(0, abs=1e-5 * noise.square)
+    # The network hardly changes.
     assert min(still.cosines) > 0.99
     rough = np.random.default_rng(0).integers(0, 256, flat.shape, np.uint8)
     moved = fig5_gradients.trace(STILL, rough, labels, 4, noise_of=mixer)
-    assert min(moved.noise) > 0.01
+    for noise in moved.noise:
+        assert noise.shuffling > 0.01 * noise.square
+        # All that there is in batches of all images.
+        assert noise.variance == pytest.approx(noise.shuffling, rel=0.5)
 
 
 @pytest.mark.slow
-def test_drawing_images_is_no_noise_where_a_batch_has_all_of_them():
+def test_drawing_other_images_is_noise():
     images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), np.uint8)
     labels = np.arange(16) % 2
     every = fig5_gradients.trace(STILL, images, labels, 4)
-    assert max(every.noise) == pytest.approx(0, abs=1e-5)
     half = dataclasses.replace(STILL, batch_size=8)
     some = fig5_gradients.trace(half, images, labels, 4)
-    assert min(some.noise) > 0.01
+    for one, other in zip(every.noise, some.noise, strict=True):
+        assert one.shuffling == other.shuffling == 0
+        assert one.variance == pytest.approx(0, abs=1e-5 * one.square)
+        assert other.variance > 0.01 * one.square
 
 
-def test_the_share_of_noise_is_that_of_the_variance():
+def test_square_and_variance_are_unbiased():
     generator = np.random.default_rng(0)
-    signal, deviation = 0.5, 1.5
-    gradients = signal + deviation * generator.standard_normal((16, 20_000))
-    share = fig5_gradients._noise_share(jax.numpy.asarray(gradients))
-    assert share == pytest.approx(deviation**2 / (signal**2 + deviation**2), abs=0.01)
+    signal, deviation, values = 0.5, 1.5, 200_000
+    gradients = signal + deviation * generator.standard_normal((4, values))
+    found = fig5_gradients._square_and_variance(jax.numpy.asarray(gradients))
+    # The square of a mean of four has as much noise again, and more.
+    assert found[0] == pytest.approx(signal**2 * values, rel=0.05)
+    assert found[1] == pytest.approx(deviation**2 * values, rel=0.01)
