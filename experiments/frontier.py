@@ -5,14 +5,20 @@ that an owner's partner would train, on mixed images or on thumbnails, from Tabl
 Both mix CIFAR-10 with the same settings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from experiments import accuracy_tables
+from experiments.comparisons import (
+    Row,
+    by_network,
+    compared,
+    mean,
+    runs_of,
+    usual_plain,
+)
 from experiments.page import Results, made_by, table
 from experiments.privacy_scores import best_picture, pictures
 from experiments.record import read
-from experiments.training_runs import Run
 
 _TRAINED = "table2_accuracy_gpu"
 _CHANCE = 0.1  # CIFAR-10 has ten classes, of one size each.
@@ -52,50 +58,46 @@ class Point(NamedTuple):
 
 def points(attacks: Results, trained: Results) -> list[Point]:
     """Returns the settings of CIFAR-10 that were attacked, and trained on both ways."""
-    rows = [row for row in trained["rows"] if row["data"] == "cifar10"]
-    runs = accuracy_tables.runs_of(trained)
+    networks = _networks(trained)
+    runs = runs_of(trained)
     found = []
     for row in attacks["rows"]:
         if row["data"] != "cifar10":
             continue
-        here = [x for x in rows if x["setting"] == row["setting"]]
-        mixed, thumbnail = (
-            best_use([x for x in here if x["way"] == way], runs, f"{way}_accuracy")
-            for way in ("mixed", "thumbnail")
-        )
+        mixed: list[Use] = []
+        thumbnails: list[Use] = []
+        for name, here in networks.items():
+            if (ways := compared(here, row["setting"], runs)) is not None:
+                star = " *" if ways.outdated else ""
+                mixed += _uses(ways.mixed, "mixed_accuracy", name, star)
+                thumbnails += _uses(ways.thumbnails, "thumbnail_accuracy", name, star)
         enlarged = pictures(row).get("thumbnail")
-        if mixed is None or thumbnail is None or enlarged is None:
+        if not mixed or enlarged is None:
             continue
         seen = best_picture(row)
-        found.append(Point(row["setting"], mixed, seen, thumbnail, enlarged))
+        best = max(mixed), seen, max(thumbnails), enlarged
+        found.append(Point(row["setting"], *best))
     return found
 
 
-def best_use(
-    rows: Sequence[Mapping[str, Any]], runs: Sequence[Run], metric: str
-) -> Use | None:
-    """Returns the network with the highest accuracy, or None.
-
-    Args:
-      rows: of Table II, one way to show images.
-      runs: those of today.
-      metric: name of the accuracy; that over several shuffles counts if it is higher.
-    """
-    found = []
-    for network, here in accuracy_tables.by_network(rows).items():
-        (here,), star = accuracy_tables.newest([here], runs)
-        for name in (metric, "averaged_accuracy"):
-            accuracy = accuracy_tables.mean(here, name)
-            found += [] if accuracy is None else [Use(accuracy, network, star)]
-    return max(found, default=None)
+def _networks(trained: Results) -> dict[str, list[Row]]:
+    """Returns the rows on CIFAR-10 of each network."""
+    return by_network(row for row in trained["rows"] if row["data"] == "cifar10")
 
 
-def plain_use(trained: Results) -> Use | None:
+def _uses(rows: list[Row], metric: str, network: str, star: str) -> list[Use]:
+    """Returns the accuracy of a network, and that averaged over shuffles, if any."""
+    both = (mean(rows, name) for name in (metric, "averaged_accuracy"))
+    return [Use(x, network, star) for x in both if x is not None]
+
+
+def plain_use(trained: Results) -> Use:
     """Returns the best network that was trained on plain CIFAR-10."""
-    rows = [row for row in trained["rows"] if row["data"] == "cifar10"]
-    networks = accuracy_tables.by_network(rows).values()
-    plain = [row for here in networks for row in accuracy_tables.plain_of(here)]
-    return best_use(plain, accuracy_tables.runs_of(trained), "plain_accuracy")
+    return max(
+        use
+        for name, here in _networks(trained).items()
+        for use in _uses(usual_plain(here), "plain_accuracy", name, "")
+    )
 
 
 def frontier_table(attacks: Results) -> str:
@@ -119,7 +121,6 @@ def frontier_table(attacks: Results) -> str:
         for x in points(attacks, trained)
     ]
     plain, first = plain_use(trained), trained["rows"][0]
-    assert plain is not None
     words = (
         f"Labels: {first['train_images']:,} training images, "
         f"{first['recipe']['epochs']} epochs, {first['tested']:,} test images; plain "
@@ -147,7 +148,6 @@ def plot_frontier(attacks: Results, axis, colors: Mapping[str, str]) -> None:
         axis.plot(across[0], up[0], "o", color=color, label=x.setting)
         axis.plot(across[1], up[1], "s", color=color, markerfacecolor="white")
     plain = plain_use(trained)
-    assert plain is not None
     axis.axhline(plain.accuracy, color="grey", linewidth=0.8)
     axis.text(0.02, plain.accuracy + 0.01, "plain images", color="grey")
     axis.axhline(_CHANCE, color="grey", linewidth=0.8, linestyle=":")

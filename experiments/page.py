@@ -8,9 +8,19 @@ from experiments.record import read
 
 ROOT = pathlib.Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
+_DATA_NAMES = {
+    "cifar10": "CIFAR-10",
+    "mnist": "MNIST",
+    "imagenette/160px-v2": "Imagenette",
+}
 _END = "<!-- end -->"
 
 Results = Mapping[str, Any]
+
+
+def data_name(data: str) -> str:
+    """Returns what a data set is called in texts."""
+    return _DATA_NAMES.get(data, data)
 
 
 class Section(NamedTuple):

@@ -6,7 +6,14 @@ from typing import Any
 
 from experiments import audit_tables, distortions, metric_validity, network_tables
 from experiments.frontier import frontier_table
-from experiments.page import IMAGES, ROOT, Section, replace_sections, table
+from experiments.page import (
+    IMAGES,
+    ROOT,
+    Section,
+    data_name,
+    replace_sections,
+    table,
+)
 from experiments.privacy_plots import plot_frontiers, plot_validity
 from experiments.privacy_scores import (
     MARKS,
@@ -20,7 +27,6 @@ from experiments.privacy_scores import (
 from experiments.record import read
 
 PAGE = ROOT / "docs" / "privacy.md"
-_NAMES = {"cifar10": "CIFAR-10", "mnist": "MNIST", "imagenette/160px-v2": "Imagenette"}
 _METRICS = {
     "vfe": "VFE",
     "level": "level",
@@ -116,7 +122,7 @@ def linkage_table(results: Mapping[str, Any]) -> str:
         "perceptual hash": "hash",
     }
     heads = ["setting"] + [
-        f"{_NAMES[name]}, {short}" for name in names for short in ways.values()
+        f"{data_name(name)}, {short}" for name in names for short in ways.values()
     ]
     cells = []
     for setting in settings:
@@ -143,7 +149,7 @@ def other_data_table(results: Mapping[str, Any]) -> str:
     for name in names:
         row = next(row for row in results["rows"] if row["data"] == name)
         blind = best_picture(row)["chance"]
-        heads += [f"{_NAMES[name]} (blind guess: {blind:.2f})", "by", "see"]
+        heads += [f"{data_name(name)} (blind guess: {blind:.2f})", "by", "see"]
     cells = []
     moving = [row["setting"] for row in results["rows"] if row["setting"] != "size 1"]
     for setting in dict.fromkeys(moving):
@@ -163,7 +169,7 @@ def _measured_again(results: Mapping[str, Any]) -> list[str]:
         if "measured_again" in row
     }
     return [
-        f"{_NAMES[data]} was attacked again, with commit `{commit}`: {why}."
+        f"{data_name(data)} was attacked again, with commit `{commit}`: {why}."
         for data, commit, why in made
     ]
 
@@ -182,7 +188,7 @@ def jigsaw_table(results: Mapping[str, Any], pieces: str) -> str:
         if place is None or joined is None or part is None:
             continue
         found = [f"{conclusive(x)}; {x['chance']:.2f}" for x in (place, joined, part)]
-        setting = f"{_NAMES[row['data']]}, {row['setting']}"
+        setting = f"{data_name(row['data'])}, {row['setting']}"
         cells.append((setting, *found, control_of(joined)))
     return table(heads, cells)
 
@@ -260,7 +266,7 @@ def sub_blocks_table(results: Mapping[str, Any]) -> str:
         low, high = (f"{row['ssim'][end]:.2f}" for end in ("low", "high"))
         cells.append(
             (
-                f"{row['images']} of {_NAMES.get(row['data'], row['data'])}",
+                f"{row['images']} of {data_name(row['data'])}",
                 f"{row['block']} in {row['region']}",
                 *(
                     f"{row[key]['value']:.0%} ({row[key]['low']:.0%} to "

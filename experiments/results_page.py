@@ -3,18 +3,13 @@
 from collections.abc import Mapping
 
 from experiments import recipe_ablation, st_adam_ablation
-from experiments.accuracy_tables import (
-    DATA_NAMES,
-    by_kind,
-    headline_table,
-    mean,
-    percent,
-    whole_grid,
-)
+from experiments.accuracy_tables import by_kind, headline_table, percent, whole_grid
+from experiments.comparisons import mean
 from experiments.page import (
     ROOT,
     Results,
     Section,
+    data_name,
     replace_sections,
     table,
 )
@@ -65,7 +60,7 @@ def recipe_table(results: Results) -> str:
     first = rows[0]
     words = (
         f"Regions of {first['setting'].removeprefix('size ')} pixels, published once. "
-        f"{DATA_NAMES.get(first['data'], first['data'])}: {first['train_images']:,} "
+        f"{data_name(first['data'])}: {first['train_images']:,} "
         f"training images, {first['recipe']['epochs']} epochs, {first['tested']:,} "
         "test images."
     )
@@ -125,7 +120,7 @@ def noise_table(results: Results) -> str:
         for row in results["rows"]
         if row["data"] == data
     ]
-    return f"{DATA_NAMES.get(data, data)}.\n\n{table(heads, cells)}"
+    return f"{data_name(data)}.\n\n{table(heads, cells)}"
 
 
 def region_size_table(results: Results) -> str:
@@ -133,7 +128,7 @@ def region_size_table(results: Results) -> str:
     heads = ("data", "largest difference, in place", "largest difference, scrambled")
     cells = []
     for data in dict.fromkeys(row["data"] for row in results["rows"]):
-        line = [DATA_NAMES.get(data, data)]
+        line = [data_name(data)]
         for scrambled in (False, True):
             here = [
                 abs(row["vfe"] / row["expected_vfe"] - 1)
@@ -165,7 +160,7 @@ def gradients_table(results: Results) -> str:
     ]
     row = results["rows"][0]
     words = (
-        f"{DATA_NAMES.get(row['data'], row['data'])}: {row['images']:,} images, "
+        f"{data_name(row['data'])}: {row['images']:,} images, "
         f"{row['steps']} steps of {row['batch_size']}. The noise is given at four "
         "moments of the training."
     )
@@ -210,7 +205,7 @@ def optimizers_table(results: Results) -> str:
     ]
     first = results["rows"][0]
     words = (
-        f"{DATA_NAMES.get(first['data'], first['data'])}: {first['train_images']:,} "
+        f"{data_name(first['data'])}: {first['train_images']:,} "
         f"training images, {first['recipe']['epochs']} epochs of batches of "
         f"{first['recipe']['batch_size']}, {first['tested']:,} test images. Learning "
         "rates were chosen on other images. The target is nine tenths of the best "

@@ -7,16 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.accuracy_tables import (
-    DATA_NAMES,
-    by_network,
-    mean,
-    network,
-    newest,
-    plain_of,
-    runs_of,
-)
-from experiments.page import IMAGES, Results
+from experiments.comparisons import by_network, compared, mean, runs_of
+from experiments.page import IMAGES, Results, data_name
 from experiments.record import read
 
 _MOST_COSINE = 0.45  # Shown in fig5.png.
@@ -29,40 +21,39 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
 
     Hollow where it was measured with an earlier recipe.
     """
-    cifar10 = [row for row in results["rows"] if row["data"] == "cifar10"]
-    rows = [row for row in cifar10 if re.fullmatch(r"size \d+", row["setting"] or "")]
-    # With one or two sizes there is no line to draw.
-    names = [
-        name
-        for name, here in by_network(rows).items()
-        if len({row["setting"] for row in here}) > 2
-    ]
     runs = runs_of(results)
-    figure, axes = _axes(len(names), one_scale=True)
+    lines = {}
+    for name, rows in by_network(
+        row for row in results["rows"] if row["data"] == "cifar10"
+    ).items():
+        settings = {row["setting"] for row in rows if row["setting"]}
+        found = {
+            int(setting.removeprefix("size ")): compared(rows, setting, runs)
+            for setting in settings
+            if re.fullmatch(r"size \d+", setting)
+        }
+        there = {size: x for size, x in sorted(found.items()) if x is not None}
+        if len(there) > 2:  # With one or two sizes there is no line to draw.
+            lines[name] = there
+    figure, axes = _axes(len(lines), one_scale=True)
     hollow = False
-    for axis, name in zip(axes, names, strict=True):
-        here = [x for x in cifar10 if network(x) == name]
-        level = mean(plain_of(here), "plain_accuracy")
-        if level is not None:
-            axis.axhline(100 * level, color="black", linewidth=0.8, label="plain")
+    for axis, (name, there) in zip(axes, lines.items(), strict=True):
+        sizes = list(there)
         for way, metric, label, look in (
+            ("plain", "plain_accuracy", "plain", "k-"),
             ("mixed", "averaged_accuracy", "mixed, averaged over shuffles", "s--C1"),
             ("mixed", "mixed_accuracy", "mixed", "o-C0"),
-            ("thumbnail", "thumbnail_accuracy", "thumbnails", "^-C2"),
+            ("thumbnails", "thumbnail_accuracy", "thumbnails", "^-C2"),
         ):
-            here = [x for x in rows if (network(x), x["way"]) == (name, way)]
-            sizes = sorted({int(x["setting"].removeprefix("size ")) for x in here})
-            means, outdated = [], []
-            for size in sizes:
-                found = [x for x in here if x["setting"] == f"size {size}"]
-                (found,), star = newest([found], runs)
-                value = mean(found, metric)
-                means.append(np.nan if value is None else 100 * value)
-                outdated += [size] if star else []
-            (line,) = axis.plot(sizes, means, look, label=label, markersize=5)
+            means = [mean(getattr(x, way), metric) for x in there.values()]
+            shares = [np.nan if value is None else 100 * value for value in means]
+            (line,) = axis.plot(sizes, shares, look, label=label, markersize=5)
+            if way == "plain":
+                continue
+            outdated = [i for i, x in enumerate(there.values()) if x.outdated]
             axis.plot(
-                outdated,
-                [means[sizes.index(size)] for size in outdated],
+                [sizes[i] for i in outdated],
+                [shares[i] for i in outdated],
                 line.get_marker(),
                 color="white",
                 markeredgecolor=line.get_color(),
@@ -109,7 +100,7 @@ def plot_noise(results: Results, path: pathlib.Path) -> None:
                     xytext=(4, 3),
                     fontsize=7,
                 )
-        axis.set_title(DATA_NAMES.get(data, data), fontsize=10)
+        axis.set_title(data_name(data), fontsize=10)
         axis.set_xlabel("VFE, squared grey levels per pixel")
     axes[0].set_ylabel("SSIM with the original")
     axes[-1].legend(fontsize=8)
@@ -135,7 +126,7 @@ def plot_region_size(results: Results, path: pathlib.Path) -> None:
             axis.plot(sizes, measured, "o", color=colour, label=f"measured, {how}")
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter("{x:g}")
-        axis.set_title(DATA_NAMES.get(data, data), fontsize=10)
+        axis.set_title(data_name(data), fontsize=10)
         axis.set_xlabel("region size, native pixels")
     axes[0].set_ylabel("VFE, squared grey levels per pixel")
     axes[-1].legend(fontsize=8)

@@ -1,59 +1,135 @@
-"""Table II as a table: whose seeds are compared, and what is outdated."""
+"""Table II as a table: whose rows are compared, and what cells say."""
 
-from experiments import accuracy_tables, table2_accuracy, training_runs
+import dataclasses
+from typing import Any
+
+import pytest
+from table_rows import RUNS, outdated, row_of, rows_of
+
+from experiments import accuracy_tables, comparisons, table2_accuracy, training_runs
 
 
-def accuracies(way: str, seed: int, **found: float):
-    setting = None if way == "plain" else "size 2"
-    return {
-        "data": "cifar10", "model": "m", "options": {}, "setting": setting, "way": way,
-        "seed": seed, "native_pixels_per_pixel": 1.0, "shape": [32, 32, 3],
-        "train_images": 7, "recipe": {"epochs": 1, "crop": 4}, "tested": 9,
-        "training_seconds": 1,
-        **found,
-    }  # fmt: skip
+def line(rows, *, preset="cpu"):
+    """The cells of a table's last row."""
+    results = {"command": f"python -m a --preset {preset}", "rows": rows}
+    text = accuracy_tables.accuracy_table(results)
+    return [cell.strip() for cell in text.splitlines()[-1].split("|")][1:-1]
 
 
 def test_accuracies_are_compared_over_the_seeds_that_all_have():
-    rows = [
-        accuracies("plain", 0, plain_accuracy=0.8),
-        accuracies("mixed", 0, mixed_accuracy=0.6, averaged_accuracy=0.7),
-        accuracies("thumbnail", 0, thumbnail_accuracy=0.5, averaged_accuracy=0.55),
-        accuracies("mixed", 1, mixed_accuracy=0.1),
+    rows = rows_of("size 2", shifted_plain=True)
+    rows["plain"] |= {"plain_accuracy": 0.8}
+    rows["mixed"] |= {"mixed_accuracy": 0.6, "averaged_accuracy": 0.7}
+    rows["thumbnail"] |= {"thumbnail_accuracy": 0.5, "averaged_accuracy": 0.55}
+    more = rows_of("size 2", seed=1, shifted_plain=True)
+    more["plain"] |= {"plain_accuracy": 0.6}
+    more["mixed"] |= {"mixed_accuracy": 0.1}
+    more["thumbnail"] |= {"thumbnail_accuracy": 0.1}
+    some = [*rows.values(), more["mixed"]]
+    assert line(some) == [
+        "CIFAR-10", "resnet20_cifar", "2", "80.0 %", "60.0 %", "70.0 %",
+        "50.0 %, averaged 55.0 %", "20.0", "7.1 (97.23 to 90.15)", "+12.9",
+        "7 x 10, 1 s", "1",
+    ]  # fmt: skip
+    found = line([*more.values(), *rows.values()])
+    assert found[3:5] == ["70.0 ± 14.1 %", "35.0 ± 35.4 %"]
+    assert found[7:10] == ["35.0 (20.0, 50.0)", "7.1 (97.23 to 90.15)", "+27.9"]
+    assert found[-1] == "2"
+    assert comparisons.compared([rows["plain"], more["mixed"]], "size 2", RUNS) is None
+
+
+def test_plain_images_are_shifted_as_mixed_ones_are_or_a_dagger_says_so():
+    still = rows_of("level 0.6", shifted_plain=False)
+    shifted = rows_of("level 0.6", shifted_plain=True)["plain"]
+    assert still["mixed"]["recipe"]["crop"] == 0
+    shifted |= {"plain_accuracy": 0.8}
+    both = [shifted, *still.values()]
+    assert line(both)[2:4] == ["level 0.6", "50.0 %"]
+    of_another_seed = [
+        *both,
+        *rows_of("level 0.6", seed=1, shifted_plain=True).values(),
     ]
-
-    def line(rows):
-        results = {"command": "python -m a --preset cpu", "rows": rows}
-        text = accuracy_tables.accuracy_table(results)
-        return [cell.strip() for cell in text.splitlines()[-1].split("|")][1:-1]
-
-    expected = ["CIFAR-10", "m", "2 *", "80.0 %", "60.0 %", "70.0 %"]
-    expected += ["50.0 %, averaged 55.0 %", "20.0", "", "", "7 x 1, 1 s", "1"]
-    assert line(rows) == expected
-    rows += [
-        accuracies("plain", 1, plain_accuracy=0.6),
-        accuracies("thumbnail", 1, thumbnail_accuracy=0.1),
-    ]
-    assert line(rows)[3:5] == ["70.0 ± 14.1 %", "35.0 ± 35.4 %"]
-    assert line(rows)[7:] == ["35.0", "", "", "7 x 1, 1 s", "2"]
+    assert line(of_another_seed) == line(both)
+    del still["plain"]
+    assert line([shifted, *still.values()])[2:4] == ["level 0.6 †", "80.0 %"]
+    found = comparisons.compared([shifted, *still.values()], "level 0.6", RUNS)
+    assert found is not None
+    assert (found.outdated, found.other_shifts) == (False, True)
+    assert comparisons.usual_plain(both) == [shifted]
 
 
-def test_what_was_measured_with_an_earlier_recipe_gets_a_star():
-    run = next(run for run in table2_accuracy.runs("cpu") if run.setting == "size 2")
-    rows = []
+def test_rows_of_an_earlier_recipe_get_a_star_until_all_are_measured_anew():
+    rows = rows_of("size 2", shifted_plain=True)
+    old = {way: outdated(row) for way, row in rows.items()}
+    for row in old.values():
+        row[f"{row['way']}_accuracy"] = 0.25
+    assert line(list(old.values()))[2:5] == ["2 *", "25.0 %", "25.0 %"]
+    # One that is new is not set beside old ones of other ways.
     for way in ("plain", "mixed", "thumbnail"):
-        row = accuracies(way, 0, **{f"{way}_accuracy": 0.5})
-        today = next(
-            x for x in table2_accuracy.runs("cpu")
-            if (x.model, x.way, x.setting) == (run.model, way, row["setting"])
-        )  # fmt: skip
-        rows.append({**row, **training_runs._identity(today)})
+        assert line([*old.values(), rows[way]]) == line(list(old.values()))
+    assert line([*old.values(), *rows.values()])[2:5] == ["2", "50.0 %", "50.0 %"]
+    # Of what has not changed, there is nothing old.
+    assert line([rows["plain"], rows["mixed"], old["thumbnail"]])[2:5] == [
+        "2 *", "50.0 %", "50.0 %"
+    ]  # fmt: skip
+
+
+def test_only_the_marks_in_use_are_explained():
+    results: Any = {"command": "python -m a --preset cpu"}
+    rows = rows_of("size 2", shifted_plain=True)
+    text = accuracy_tables.accuracy_table({**results, "rows": list(rows.values())})
+    assert "star" not in text
+    assert "dagger" not in text
+    rows["mixed"] = outdated(rows["mixed"])
+    text = accuracy_tables.accuracy_table({**results, "rows": list(rows.values())})
+    assert "A star" in text
+    rows = rows_of("level 0.6", shifted_plain=False)
+    rows["plain"] = rows_of("size 2", shifted_plain=True)["plain"]
+    text = accuracy_tables.accuracy_table({**results, "rows": list(rows.values())})
+    assert "A dagger" in text
+
+
+def test_rows_come_in_the_order_of_the_preset():
+    runs = [x for x in RUNS if x.data == "cifar10"]
+    rows = [row_of(run) for run in reversed(runs)]
+    unknown = {**rows[0], "model": "another"}
+    found = comparisons.in_order([unknown, *rows], RUNS)
+    places = list(dict.fromkeys((x["model"], x["setting"]) for x in found))
+    assert places[:4] == [
+        ("resnet20_cifar", None), ("resnet20_cifar", "size 2"),
+        ("resnet20_cifar", "size 4"), ("resnet20_cifar", "size 8"),
+    ]  # fmt: skip
+    assert found[-1] is unknown
+    assert len(found) == len(rows) + 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "found", "expected"),
+    [
+        ("size 4", {}, "4"),
+        ("size 4, scrambled", {}, "4, scrambled"),
+        ("size 4", {"native_pixels_per_pixel": 2.5, "shape": [64, 64, 3]},
+         "10.0 (4 of 64)"),
+        ("size 4", {"native_pixels_per_pixel": None}, "4"),
+        ("level 0.6", {}, "level 0.6"),
+        ("level 0.6", {"mean_region_size": 4.25}, "level 0.6 (mean 4.2)"),
+        ("level 0.6", {"mean_region_size": 4.25, "native_pixels_per_pixel": 2.0},
+         "level 0.6 (mean 8.5)"),
+    ],
+)  # fmt: skip
+def test_region_sizes_are_in_native_pixels(setting, found, expected):
+    rows = rows_of(setting, shifted_plain=not setting.startswith("level"))
+    rows = [row | found for row in rows.values()]
+    assert line(rows)[2] == expected
+
+
+def test_headlines_are_small_regions_and_a_level_of_cifar10():
+    rows = [row_of(run) for run in RUNS]
     results = {"command": "python -m a --preset cpu", "rows": rows}
-    assert "A star marks" not in accuracy_tables.accuracy_table(results)
-    rows[1]["recipe"] = {**rows[1]["recipe"], "crop": 1}
-    text = accuracy_tables.accuracy_table(results)
-    assert "A star marks" in text
-    assert "| 2 * |" in text
+    text = accuracy_tables.headline_table(results)
+    lines = [x.split("|") for x in text.splitlines() if x.startswith("| CIFAR-10")]
+    assert {x[3].strip() for x in lines} == {"2", "4", "level 0.6"}
+    assert "MNIST" not in text
 
 
 def test_fine_tuned_networks_are_of_the_preset():
@@ -61,32 +137,17 @@ def test_fine_tuned_networks_are_of_the_preset():
     tuned = [x for x in table2_accuracy.runs("paper", weights) if x.weights]
     rows = [training_runs._identity(run) for run in tuned]
     results = {"command": "python -m a --preset paper", "rows": rows}
-    runs = accuracy_tables.runs_of(results)
+    runs = comparisons.runs_of(results)
     assert all(training_runs.is_done(run, rows) for run in tuned)
     assert sum(training_runs.is_done(run, rows) for run in runs) == len(tuned) > 0
-
-
-def test_plain_images_are_shifted_as_mixed_ones_are():
-    def unshifted(way, **accuracy):
-        return {**accuracies(way, 0, **accuracy), "recipe": {"epochs": 1, "crop": 0}}
-
-    shifted, still = (
-        accuracies("plain", 0, plain_accuracy=0.8),
-        unshifted("plain", plain_accuracy=0.7),
-    )
-    assert accuracy_tables.plain_of([shifted, still]) == [shifted]
-    assert accuracy_tables.plain_of([shifted, still], 4) == [shifted]
-    assert accuracy_tables.plain_of([shifted, still], 0) == [still]
-    assert accuracy_tables.plain_of([shifted], 0) == [shifted]
-    mixed = unshifted("mixed", mixed_accuracy=0.6)
-    thumbnails = unshifted("thumbnail", thumbnail_accuracy=0.5)
-    rows = [shifted, still, mixed, thumbnails]
-    results = {"command": "python -m a --preset cpu", "rows": rows}
-    assert "| 70.0 % | 60.0 % |" in accuracy_tables.accuracy_table(results)
 
 
 def test_networks_are_named_by_their_options():
     options = {"patch_encoder": "sorted", "patch_size": 8, "position_embedding": False}
     row = {"model": "vit", "options": options}
     expected = "vit, sorted, patch size 8, no position embedding"
-    assert accuracy_tables.network(row) == expected
+    assert comparisons.network(row) == expected
+    run = dataclasses.asdict(RUNS[0])
+    assert comparisons.network(run) == RUNS[0].model
+    tuned = {**row, "options": {}, "weights": "a.safetensors"}
+    assert comparisons.network(tuned) == "vit, fine-tuned"

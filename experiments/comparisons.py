@@ -1,0 +1,153 @@
+"""Which rows of Table II are compared: mixed images, their thumbnails, plain ones."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from experiments import table2_accuracy
+from experiments.page import Results
+from experiments.training_runs import Run, is_of
+
+Row: TypeAlias = Mapping[str, Any]
+
+
+class Compared(NamedTuple):
+    """A network at one setting, trained in three ways, with the same seeds.
+
+    Attributes:
+      plain: rows, one a seed; so are the others.
+      mixed: of the setting.
+      thumbnails: of the same mixed images.
+      outdated: whether some were measured with an earlier recipe.
+      other_shifts: whether only one of plain and mixed images were shifted.
+    """
+
+    plain: list[Row]
+    mixed: list[Row]
+    thumbnails: list[Row]
+    outdated: bool
+    other_shifts: bool
+
+    @property
+    def drops(self) -> list[float]:
+        """What mixing costs, in points, of each seed."""
+        mixed = {row["seed"]: row["mixed_accuracy"] for row in self.mixed}
+        plain = sorted(self.plain, key=lambda row: row["seed"])
+        return [100 * (x["plain_accuracy"] - mixed[x["seed"]]) for x in plain]
+
+
+def compared(rows: Sequence[Row], setting: str, runs: Sequence[Run]) -> Compared | None:
+    """Returns the rows to compare, or None if a part of them is to be trained yet.
+
+    Today's, if there are all three ways. Plain images that are shifted if mixed ones
+    are, and are not if they are not, if there are such: what shifts are worth is not
+    what mixing costs.
+
+    Args:
+      rows: of one network on one data set.
+      setting: one of `SETTINGS`.
+      runs: those of today.
+    """
+    today = [row for row in rows if any(is_of(row, run) for run in runs)]
+    earlier = [row for row in rows if row not in today]
+    for outdated, parts in ((False, [today]), (True, [earlier, today])):
+        all_plain = _first(parts, "plain", None)
+        mixed = _first(parts, "mixed", setting)
+        thumbnails = _first(parts, "thumbnail", setting)
+        if not mixed:
+            continue
+        shifted = _is_shifted(mixed[0])
+        for others in (False, True):
+            plain = [x for x in all_plain if (_is_shifted(x) == shifted) != others]
+            ways = plain, mixed, thumbnails
+            seeds = set.intersection(*({row["seed"] for row in way} for way in ways))
+            if seeds:
+                plain, mixed, thumbnails = (
+                    [row for row in way if row["seed"] in seeds] for way in ways
+                )
+                return Compared(plain, mixed, thumbnails, outdated, others)
+    return None
+
+
+def _first(parts: Iterable[Sequence[Row]], way: str, setting: str | None) -> list[Row]:
+    """Returns the rows of a way and setting, of the first part that has some."""
+    found = (
+        [row for row in part if (row["way"], row["setting"]) == (way, setting)]
+        for part in parts
+    )
+    return next(filter(None, found), [])
+
+
+def _is_shifted(row: Row) -> bool:
+    return row["recipe"]["crop"] > 0
+
+
+def usual_plain(rows: Iterable[Row]) -> list[Row]:
+    """Returns the plain rows of a network with the shifts that it usually gets."""
+    plain = [row for row in rows if row["way"] == "plain"]
+    most = max((row["recipe"]["crop"] for row in plain), default=0)
+    return [row for row in plain if row["recipe"]["crop"] == most]
+
+
+def network(row: Row) -> str:
+    """Returns the name of a row's network, with its options."""
+    options = row["options"].items()
+    parts = [row["model"], *(_option(*option) for option in options)]
+    return ", ".join([*parts, "fine-tuned"] if row.get("weights") else parts)
+
+
+def _option(name: str, value: Any) -> str:
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    return f"{words} {value}" if isinstance(value, int) else f"{value}"
+
+
+def by_network(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Returns the rows of each network, by its name."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(network(row), []).append(row)
+    return found
+
+
+def runs_of(results: Results) -> list[Run]:
+    """Returns the runs of the preset that results are of, as they are today."""
+    weights = {row["weights"] for row in results["rows"] if "weights" in row}
+    return list(table2_accuracy.runs(preset_of(results), weights))
+
+
+def preset_of(results: Results) -> Any:
+    """Returns the name of the preset that results are of."""
+    return results["command"].rpartition(" ")[2]
+
+
+def in_order(rows: Sequence[Row], runs: Iterable[Run]) -> list[Row]:
+    """Returns rows by network and setting, those that tell most first.
+
+    Args:
+      rows: in any order.
+      runs: those of the preset, in its order.
+    """
+    planned = [dataclasses.asdict(run) for run in runs]
+
+    def place(row: Row) -> tuple[str, str]:
+        return row["data"], network(row)
+
+    def places(of) -> dict[Any, int]:
+        return {x: i for i, x in enumerate(dict.fromkeys(map(of, [*planned, *rows])))}
+
+    networks = places(place)
+    settings = places(lambda row: (*place(row), row["setting"]))
+    return sorted(
+        rows,
+        key=lambda row: (networks[place(row)], settings[(*place(row), row["setting"])]),
+    )
+
+
+def mean(rows: Sequence[Row], name: str) -> float | None:
+    """Returns the mean of what rows have under a name, or None if none has it."""
+    values = [row[name] for row in rows if name in row]
+    return float(np.mean(values)) if values else None

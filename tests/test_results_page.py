@@ -1,0 +1,99 @@
+"""Tables and plots of docs/results.md: numbers worked out by hand."""
+
+import numpy as np
+import pytest
+from table_rows import RUNS, outdated, row_of
+
+from experiments import recipe_ablation, results_page, results_plots
+
+
+def cells(text):
+    """The rows of a table in Markdown."""
+    lines = [line.split("|")[1:-1] for line in text.splitlines() if line[:1] == "|"]
+    return [[cell.strip() for cell in line] for line in lines[2:]]
+
+
+def test_parts_of_the_recipe_are_beside_the_whole():
+    runs = [x for x in recipe_ablation.runs("cpu") if x.model == "resnet8"]
+    accuracies = [0.5, 0.52, 0.47, *[0.4] * (len(runs) - 3)]
+    rows = [
+        row_of(run, mixed_accuracy=x, averaged_accuracy=x + 0.01, train_accuracy=0.6)
+        for run, x in zip(runs, accuracies, strict=True)
+    ]
+    rows.append({**rows[1], "seed": 1, "mixed_accuracy": 0.54})
+    found = cells(results_page.recipe_table({"rows": rows}))
+    assert found[:3] == [
+        ["resnet8", "the whole recipe", "50.0 %", "", "51.0 %", "60.0 %", "1"],
+        ["resnet8", "not shuffled again", "53.0 ± 1.4 %", "+3.0", "53.0 ± 0.0 %",
+         "60.0 ± 0.0 %", "2"],
+        ["resnet8", "no shifts", "47.0 %", "-3.0", "48.0 %", "60.0 %", "1"],
+    ]  # fmt: skip
+    assert [line[1] for line in found] == [
+        *recipe_ablation.PARTS, recipe_ablation.SORTED
+    ]  # fmt: skip
+
+
+def test_the_largest_difference_of_a_set_is_shown():
+    rows = [
+        {"data": "mnist", "scrambled": scrambled, "vfe": vfe, "expected_vfe": 100.0}
+        for scrambled, vfe in ((False, 101.0), (False, 98.0), (True, 100.5))
+    ]
+    found = cells(results_page.region_size_table({"rows": rows}))
+    assert found == [["MNIST", "2.00 %", "0.50 %"]]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Figures, instead of files of them."""
+    import matplotlib.pyplot as plt
+
+    figures = []
+    monkeypatch.setattr(
+        results_plots, "_save", lambda figure, _: figures.append(figure)
+    )
+    yield figures
+    plt.close("all")
+
+
+def test_accuracies_are_drawn_against_region_size(drawn, tmp_path):
+    runs = [
+        run for run in RUNS
+        if (run.data, run.model) == ("cifar10", "resnet20_cifar") and run.seed == 0
+        and run.setting != "size 4, scrambled"
+    ]  # fmt: skip
+    rows = []
+    for run in runs:
+        if run.setting == "level 0.6":
+            continue
+        size = 0 if run.setting is None else int(run.setting[5])
+        shares = {"plain": 0.9 if run.recipe["crop"] else 0.8}
+        shares |= {"mixed": 0.7 - size / 100, "thumbnail": 0.6 - size / 100}
+        more = {"averaged_accuracy": 0.65} if run.way == "mixed" else {}
+        found = {f"{run.way}_accuracy": shares[run.way], **more}
+        rows.append(row_of(run, **found))
+    # Of region size 4, only an earlier recipe's thumbnails.
+    rows = [
+        outdated(x) if (x["way"], x["setting"]) == ("thumbnail", "size 4") else x
+        for x in rows
+    ]
+    # A network with two sizes, which make no line.
+    others = [x for x in RUNS if (x.data, x.model) == ("cifar10", "swin_t_cifar")]
+    rows += [row_of(run) for run in others]
+    results = {"command": "python -m a --preset cpu", "rows": rows}
+    results_plots.plot_accuracy(results, tmp_path / "a.png")
+    ((axis,),) = (figure.axes for figure in drawn)
+    assert axis.get_title() == "resnet20_cifar"
+    lines = {x.get_label(): x for x in axis.get_lines() if x.get_label()[:1] != "_"}
+    expected = {
+        # Images in regions of 8 pixels are not shifted, and so nor are plain ones.
+        "plain": [90, 90, 80],
+        "mixed": [68, 66, 62],
+        "mixed, averaged over shuffles": [65, 65, 65],
+        "thumbnails": [58, 56, 52],
+    }
+    for label, shares in expected.items():
+        np.testing.assert_array_equal(lines[label].get_xdata(), [2, 4, 8])
+        np.testing.assert_allclose(lines[label].get_ydata(), shares)
+    assert "hollow: earlier recipe" in lines
+    hollow = [x for x in axis.get_lines() if x.get_color() == "white"]
+    assert {tuple(x.get_xdata()) for x in hollow} == {(4,), ()}
