@@ -188,7 +188,7 @@ def test_integers_are_refused(monkeypatch):
         make("resnet8")(jnp.zeros((1, 8, 8, 3), jnp.uint8))
 
 
-def test_every_kind_of_model_works_in_tree_mode():
+def test_every_kind_of_model_and_training_work_in_tree_mode():
     script = (
         "import flax; from flax import nnx\n"
         "from model_cases import CASES, images, quick\n"
@@ -202,6 +202,14 @@ def test_every_kind_of_model_works_in_tree_mode():
         "before = model.stages[0][0].norm.mean[...]\n"
         "nnx.jit(lambda model, x: model(x, train=True))(model, images())\n"
         "assert abs(before - model.stages[0][0].norm.mean[...]).max() > 1e-3\n"
+        "import numpy as np\n"
+        "from vim_jax.training import TrainConfig, predict, train\n"
+        "pair = np.zeros((8, 8, 8, 1), np.uint8), np.arange(8)\n"
+        "config = TrainConfig(\n"
+        "    model_options={'widths': (4,)}, epochs=1, batch_size=4, ema=0.9\n"
+        ")\n"
+        "history = train(config, pair, {'plain': pair}, progress=False)\n"
+        "assert predict(history.model, pair[0]).shape == (8, 8)\n"
     )
     here = pathlib.Path(__file__).parent
     path = os.pathsep.join([str(here.parent), str(here)])

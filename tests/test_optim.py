@@ -190,6 +190,20 @@ def test_injected_hyperparameters_give_identical_updates(weight_decay):
         )
 
 
+def test_a_mask_is_static_where_hyperparameters_are_injected():
+    """Otherwise optax takes it for a schedule, and nothing decays."""
+
+    def mask(_):
+        return {"w": True, "b": False}
+
+    options = dict(weight_decay=0.5, mask=mask, mu_dtype=jnp.bfloat16)
+    static = ("mask", "mu_dtype")
+    injected = optax.inject_hyperparams(st_adam, static_args=static)(1e-2, **options)
+    got, _ = injected.update(GRADS, injected.init(PARAMS), PARAMS)
+    expected, _ = update(st_adam(1e-2, **options), GRADS, params=PARAMS)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5)
+
+
 def test_injected_hyperparameters_need_no_parameters_without_decay():
     injected = optax.inject_hyperparams(st_adam)(1e-2)
     got, _ = injected.update(GRADS, injected.init(PARAMS))
@@ -197,7 +211,7 @@ def test_injected_hyperparameters_need_no_parameters_without_decay():
     chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-9)
 
 
-def test_integers_among_the_parameters_are_no_obstacle():
+def test_integers_among_the_parameters_have_a_state():
     params = {"w": jnp.ones(2), "count": jnp.int32(3)}
     state = st_adam(1e-2).init(params)
     assert optax.tree.get(state, "mu")["count"].dtype == jnp.int32

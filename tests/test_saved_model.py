@@ -136,7 +136,7 @@ def test_a_damaged_run_is_two_sentences(photos, tmp_path, capsys):
     assert out == ""
     warning, error = err.strip().splitlines()
     assert warning.startswith("warning: The checkpoint")
-    assert "passed over for an older one: its manifest.json is damaged." in warning
+    assert "passed over: its manifest.json is damaged." in warning
     assert error.startswith("vim-jax: ")
     assert "no intact checkpoint of its last step" in error
 

@@ -34,7 +34,10 @@ def test_a_run_says_how_its_images_were_mixed(
     data, mixer, already, expected, manifests
 ):
     told = trained_on.described(data, mixer, already)
-    assert told == {"data": data, **expected}
+    assert told == {"data": data, "fresh": False, "remixed": False, **expected}
+    for way in ({"fresh": True}, {"remix": True}):
+        told = trained_on.described(data, mixer, already, **way)
+        assert (told["fresh"], told["remixed"]) == ("fresh" in way, "remix" in way)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,13 @@ def test_images_unlike_those_it_learned_from_get_a_warning(
     assert list(trained_on.warnings({}, data, split)) == []
 
 
+def test_a_run_that_only_knows_its_images_are_mixed_warns_of_no_settings(manifests):
+    told = trained_on.described("plain", None, True)
+    assert list(trained_on.warnings(told, "mixed", None)) == []
+    (warning,) = trained_on.warnings(told, "others", None)
+    assert "from mixed images, and nothing says" in warning
+
+
 def test_images_are_shuffled_again_in_the_regions_of_the_training(manifests):
     told = trained_on.described("mixed", None, True)
     assert trained_on.mixer_of(told, None) == VisualMixer(region_size=2)
@@ -69,4 +79,8 @@ def test_images_are_shuffled_again_in_the_regions_of_the_training(manifests):
         trained_on.mixer_of(told, other)
     assert trained_on.mixer_of({}, other) == other
     with pytest.raises(ValueError, match="needs to know the regions"):
-        trained_on.mixer_of(trained_on.described("planned", None, True), None)
+        trained_on.mixer_of(trained_on.described("plain", None, True), None)
+    planned = trained_on.described("planned", None, True)
+    for mixer in (None, other):
+        with pytest.raises(ValueError, match="only their plans tell: leave --remixes"):
+            trained_on.mixer_of(planned, mixer)

@@ -52,13 +52,14 @@ def test_batch_that_does_not_divide_uses_one_device():
     assert len(make_layout(64).split.device_set) == 8
 
 
-def start_two(config, out):
+def start_two(config, out, other=None):
+    """Two processes of one run; the second one gets other settings, if there are."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     return [
         start(
-            config,
+            other if number and other else config,
             out,
             JAX_NUM_CPU_DEVICES="2",
             JAX_COORDINATOR_ADDRESS=address,
@@ -100,6 +101,16 @@ def test_two_processes_train_like_one(sets, tmp_path):
     again = read_lines(tmp_path / "two")
     assert again[0] == lines[0]  # Not run again: it took the same seconds.
     assert without_seconds(again) == without_seconds(lines)
+
+
+@pytest.mark.slow
+def test_a_process_with_other_settings_stops_all(tmp_path):
+    other = dataclasses.replace(FLIPPED, seed=1)
+    codes, errors = finish(start_two(FLIPPED, tmp_path, other))
+    assert codes == [1, 1], errors
+    assert "holds another run, with seed 0 there and 1 here" in errors
+    assert "Another process cannot go on, and says why" in errors
+    assert not (tmp_path / "metrics.jsonl").exists()
 
 
 @pytest.mark.slow

@@ -60,6 +60,8 @@ CASES = {
     "vit_s16": ((64, 64), lambda: vit(64, 16, 12, 6, 384)),
     "vit_b16": ((224, 224), lambda: vit(224, 16, 12, 12, 768)),
     "vit_ti4_cifar": ((32, 32), lambda: vit(32, 4, 12, 3, 192)),
+    "vit_s4_cifar": ((32, 32), lambda: vit(32, 4, 12, 6, 384)),
+    "vit_b4_cifar": ((32, 32), lambda: vit(32, 4, 12, 12, 768)),
 }
 
 

@@ -97,7 +97,8 @@ def st_adam(
     The update rule of the paper has its epsilon inside the root
     (:math:`\bar\epsilon`, `eps_root`) and nothing outside; its convergence
     argument writes it outside (:math:`\epsilon`, `eps`). The defaults follow the
-    update rule; for the other form set ``eps=1e-8, eps_root=0``.
+    update rule; for the other form set ``eps=1e-8, eps_root=0``. That is far less:
+    the denominator is at least 1e-8 then, and 1e-4, the root of `eps_root`, here.
 
     **Early steps are large.** The moments start at zero and are not corrected
     for it, so under a constant gradient well above epsilon step t has size
@@ -116,13 +117,15 @@ def st_adam(
       eps: Added to the denominator, outside the square root; at least 0.
       eps_root: Added inside the square root; at least 0.
       mu_dtype: dtype in which to keep the first moment; by default that of the
-        parameters. The second moment is never kept in fewer than 32 bits.
+        parameters. The second moment is never kept in fewer than 32 bits. Under
+        `optax.inject_hyperparams` name it in ``static_args``.
       weight_decay: Strength of decoupled weight decay: adds
         ``weight_decay * params`` to the direction, before the learning rate. None
         decays nothing.
       mask: Which parameters decay: a pytree of booleans with the structure of
         the parameters or a prefix of it, or a function from parameters to one.
-        None decays them all.
+        None decays them all. Under `optax.inject_hyperparams` name it in
+        ``static_args``: optax would take a function for a schedule, and nothing decay.
 
     Returns:
       The `optax.GradientTransformationExtraArgs`. ``update`` needs the

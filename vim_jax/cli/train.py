@@ -222,6 +222,11 @@ def train(
     _check(fresh, train_mixed, test_mixed, remix, eval_remixes, mixer)
     regions = training_sets.regions_of(data, mixer, fresh)
     if crop_multiple is None:
+        if crop and regions == "entire":
+            raise ValueError(
+                f"--crop {crop} would cut up the one region, which is the whole image: "
+                "leave it out, or give --crop-multiple 1 to cut it up"
+            )
         crop_multiple = regions if isinstance(regions, int) else 1
         if crop % crop_multiple:
             raise ValueError(
@@ -301,7 +306,7 @@ def train(
         label_names=sets.label_names,
     )
     if parallel.is_main():
-        told = trained_on.described(data, mixer, train_mixed)
+        told = trained_on.described(data, mixer, train_mixed, fresh=fresh, remix=remix)
         records.add_to_result(out, {"trained_on": told})
     accuracies = {name: history.final[f"{name}_accuracy"] for name in test_sets}
     if eval_remixes:

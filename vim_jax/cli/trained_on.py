@@ -10,7 +10,12 @@ from vim_jax.mixer import VisualMixer
 
 
 def described(
-    data: str, mixer: VisualMixer | None, mixed_already: bool
+    data: str,
+    mixer: VisualMixer | None,
+    mixed_already: bool,
+    *,
+    fresh: bool = False,
+    remix: bool = False,
 ) -> dict[str, Any]:
     """Returns what `result.json` says of the training images, as plain data.
 
@@ -18,8 +23,11 @@ def described(
       data: the images.
       mixer: how they were mixed, or None.
       mixed_already: whether they had been before.
+      fresh: whether they were mixed anew in each step, not published once.
+      remix: whether they were published once, and shuffled again in each step.
     """
-    told = {"data": _name(data), "mixed": mixed_already or mixer is not None}
+    mixed = mixed_already or mixer is not None
+    told = {"data": _name(data), "mixed": mixed, "fresh": fresh, "remixed": remix}
     settings: Any = published.settings_of(data)
     if mixer is not None:
         settings = {name: getattr(mixer, name) for name in MIXING}
@@ -39,6 +47,11 @@ def mixer_of(told: dict[str, Any], mixer: VisualMixer | None) -> VisualMixer:
       ValueError: if nothing says how, or the run says otherwise.
     """
     size = told.get("region_size")
+    if "region_size" in told and size is None:
+        raise ValueError(
+            "the network learned from images whose regions have many sizes, which only "
+            "their plans tell: leave --remixes out"
+        )
     if mixer is None:
         if size is None:
             raise ValueError("--remixes needs to know the regions: give --region-size")
@@ -71,7 +84,9 @@ def warnings(told: dict[str, Any], data: str, split: str | None) -> Iterator[str
         )
     elif settings is not None and not told["mixed"]:
         yield f"the network learned from plain images, and those of {data} are mixed"
-    elif settings is not None and any(told.get(x) != settings[x] for x in MIXING):
+    elif settings is not None and any(
+        told.get(x, settings[x]) != settings[x] for x in MIXING
+    ):
         yield (
             f"the network learned from images with {_words(told)}, and those of "
             f"{data} have {_words(settings)}"

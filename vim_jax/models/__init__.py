@@ -4,8 +4,8 @@ Every model is called as ``model(images, train=False)``, with float images in [0
 shape (n, height, width, channels), and returns float32 logits of shape (n,
 num_classes). ``train=True`` normalises by the batch, and notes its statistics; NNX's
 own ``model.train()`` and ``model.eval()`` decide nothing here. A model holds no random
-keys, so there is no dropout. Convolutions start He-normal by their inputs, other layers
-as Flax has it: not as in torchvision.
+keys, so there is no dropout. Convolutions, and VGG's hidden layers, start He-normal by
+their inputs, other layers as Flax has it: not as in torchvision.
 
 To make a convolutional network of small images fit mixed ones, pass it
 ``region_encoder="sorted"`` and the size of the regions as ``region_size``, to a

@@ -24,6 +24,8 @@ _VGG11 = dict(convs=(1, 1, 2, 2, 2))
 _SHUFFLENET_X0_5 = dict(widths=(48, 96, 192))
 _VIT = dict(patch_size=16, depth=12, pool="token", position_stddev=0.02)
 _VIT_TI = dict(**_VIT, dim=192, heads=3)
+_VIT_S = dict(**_VIT, dim=384, heads=6)
+_VIT_B = dict(**_VIT, dim=768, heads=12)
 
 _Entry = tuple[Any, Any, dict[str, Any]]
 
@@ -66,8 +68,10 @@ _MODELS: dict[str, _Entry] = {
         SwinConfig,
         dict(patch_size=2, window=4, depths=(2, 2, 6), heads=(3, 6, 12)),
     ),
-    "vit_b16": (ViT, ViTConfig, dict(**_VIT, dim=768, heads=12)),
-    "vit_s16": (ViT, ViTConfig, dict(**_VIT, dim=384, heads=6)),
+    "vit_b16": (ViT, ViTConfig, _VIT_B),
+    "vit_b4_cifar": (ViT, ViTConfig, {**_VIT_B, "patch_size": 4}),
+    "vit_s16": (ViT, ViTConfig, _VIT_S),
+    "vit_s4_cifar": (ViT, ViTConfig, {**_VIT_S, "patch_size": 4}),
     "vit_ti16": (ViT, ViTConfig, _VIT_TI),
     "vit_ti4_cifar": (ViT, ViTConfig, {**_VIT_TI, "patch_size": 4}),
     "vit_tiny_patch4": (ViT, ViTConfig, {}),

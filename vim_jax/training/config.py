@@ -47,8 +47,9 @@ class TrainConfig:
         not fill a last batch are left out of that epoch, others in the next.
       learning_rate: Peak learning rate, before the cosine decay to zero.
       optimizer: "st_adam", "adam", "adam_no_bias_correction" (which differs from
-        ST-Adam in where epsilon stands, and only there), "adamw" (Adam with weight
-        decay) or "sgd" (momentum 0.9).
+        ST-Adam in its epsilon only: 1e-8 outside the root, where ST-Adam's 1e-8 inside
+        keeps the root above 1e-4), "adamw" (Adam with weight decay) or "sgd" (momentum
+        0.9).
       weight_decay: Strength of the decay, at least 0: decoupled from the gradient,
         except for "sgd", where it is the L2 penalty's gradient. Vectors (biases,
         normalisation scales) do not decay; position embeddings and Swin's position bias

@@ -269,21 +269,18 @@ def _accuracies(
     """Return the accuracy on each test set, if there is time for that."""
 
     def look() -> None:
-        if sigterm_came():
-            save_and_stop()
-
-    # Several processes would have to ask each other after each batch.
-    alone = jax.process_count() == 1
-    found = {}
-    for name, test_set in test_sets.items():
         if parallel.in_any(sigterm_came()):
             save_and_stop()
+
+    found = {}
+    for name, test_set in test_sets.items():
+        look()
         found[f"{name}_accuracy"] = evaluate(
             model,
             *test_set,
             batch_size=batch_size,
             layout=layout,
-            after_batch=look if alone else None,
+            after_batch=look,
         )
     return found
 

@@ -72,6 +72,26 @@ def in_any(flag: bool) -> bool:
     return highest(float(flag)) > 0
 
 
+def in_all(check: Callable[[], None]) -> None:
+    """Run a check in every process, at the same time; if one fails, all do.
+
+    The others would wait for that one for ever.
+
+    Raises:
+      ValueError: If the check does, here or in another process.
+    """
+    failure = None
+    try:
+        check()
+    except ValueError as error:
+        failure = error
+    if in_any(failure is not None):
+        raise failure or ValueError(
+            "Another process cannot go on, and says why: start all with the same "
+            "arguments."
+        )
+
+
 def highest(value: float) -> float:
     """Return the highest value of all processes, which must ask at the same time."""
     if jax.process_count() == 1:

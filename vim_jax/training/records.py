@@ -6,7 +6,6 @@ outcome, there only once the run is complete; `load_model` goes by it.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -19,10 +18,13 @@ from flax import nnx
 
 from vim_jax.training.config import TrainConfig
 from vim_jax.training.image_sets import ImageSet, fingerprint
-from vim_jax.training.parallel import is_main
+from vim_jax.training.parallel import in_all, is_main
 
 # They change what is kept, not what is learnt: a run may go on with others.
 _MAY_CHANGE = ("checkpoint_every", "checkpoint_every_steps")
+# Of the fingerprint of a model to start from. Machines round what they draw otherwise,
+# by about a millionth; other draws, even of a hundred million numbers, differ by more.
+_ROUNDING: Any = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def claim(
@@ -34,7 +36,7 @@ def claim(
 ) -> None:
     """Make the folder this run's, or check that it already is.
 
-    The first process makes it, all of them check it.
+    The first process makes it, all of them check it: one that differs stops all.
 
     Args:
       folder: Folder of the run; created if missing.
@@ -44,8 +46,9 @@ def claim(
       start: The model that was given to start from, if one was.
 
     Raises:
-      ValueError: If the folder holds a run with other settings or data; only how
-        often checkpoints are made may differ.
+      ValueError: If the folder holds a run with other settings or data, where only
+        how often checkpoints are made may differ; or checkpoints whose settings are
+        gone.
     """
     run = dataclasses.asdict(config)
     run["train_set"] = fingerprint(train_set)
@@ -53,12 +56,23 @@ def claim(
     if start is not None:
         run["start"] = _model_fingerprint(start)
     path = folder / "config.json"
-    if path.exists():
+
+    def make() -> None:
+        if is_main() and not path.exists():
+            if any((folder / "checkpoints").glob("*")):
+                raise ValueError(
+                    f"{folder} holds checkpoints of a run whose config.json is gone: "
+                    "use another folder for out, or delete that one."
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_atomically(path, json.dumps(run, indent=2) + "\n")
+
+    def check() -> None:
         there = _read_run(path)
         _refuse_differences(folder, there, run, {**there, **run})
-    elif is_main():
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, json.dumps(run, indent=2) + "\n")
+
+    in_all(make)
+    in_all(check)
 
 
 def check_settings(folder: pathlib.Path, config: TrainConfig) -> None:
@@ -89,16 +103,18 @@ def _refuse_differences(
     differing = [
         name
         for name in names
-        if name not in _MAY_CHANGE and there.get(name) != run.get(name)
+        if name not in (*_MAY_CHANGE, "start") and there.get(name) != run.get(name)
     ]
-    if differing:
-        details = ", ".join(
-            f"{name} {there.get(name)!r} there and {run.get(name)!r} here"
-            for name in differing
-        )
+    details = [
+        f"{name} {there.get(name)!r} there and {run.get(name)!r} here"
+        for name in differing
+    ]
+    if "start" in names and not _same_start(there.get("start"), run.get("start")):
+        details.append("another model to start from")
+    if details:
         raise ValueError(
-            f"{folder} holds another run, with {details}: use another folder for out, "
-            "or delete that one."
+            f"{folder} holds another run, with {', '.join(details)}: use another "
+            "folder for out, or delete that one."
         )
 
 
@@ -119,12 +135,27 @@ def _read_run(path: pathlib.Path) -> dict[str, Any]:
     return {**dataclasses.asdict(TrainConfig()), **run}
 
 
-def _model_fingerprint(model: nnx.Module) -> str:
-    """Tell models to start from apart, statistics included: 16 hexadecimal digits."""
-    digest = hashlib.sha256()
+def _model_fingerprint(model: nnx.Module) -> list[float]:
+    """Tell models to start from apart, statistics included.
+
+    Two numbers an array: its mean magnitude, and in units of that how far it goes with
+    a wave. A digest would also tell machines apart, whose last bits differ in what is
+    drawn.
+    """
+    numbers = []
     for leaf in jax.tree.leaves(nnx.state(model)):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()[:16]
+        values = np.asarray(leaf, np.float64).ravel()
+        size = float(np.abs(values).mean())
+        wave = np.sin(np.arange(1, values.size + 1))
+        numbers += [size, float((values * wave).mean() / (size or 1.0))]
+    return numbers
+
+
+def _same_start(one: list[float] | None, other: list[float] | None) -> bool:
+    """Whether two runs start from one model, or both from fresh parameters."""
+    if one is None or other is None:
+        return one is other
+    return len(one) == len(other) and np.allclose(one, other, **_ROUNDING)
 
 
 def write_metrics(folder: pathlib.Path, epochs: list[dict[str, Any]]) -> None:
