@@ -1,5 +1,6 @@
 """Timing alternatives fairly: alternating, medians over repeats."""
 
+import collections
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -29,7 +30,8 @@ def seconds(ways: Ways, repeats: int) -> dict[str, float]:
 def rounds(ways: Ways, repeats: int) -> dict[str, list[float]]:
     """Returns the seconds that a call of each way takes, round by round.
 
-    They take turns, so that a slower or busier moment of the machine hits all of them.
+    They take turns, so that a slower or busier moment of the machine hits all of them,
+    and each round begins with another one, so that none always follows the same.
 
     Args:
       ways: called once before timing, to compile.
@@ -38,9 +40,11 @@ def rounds(ways: Ways, repeats: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         jax.block_until_ready(way())
+    order = collections.deque(ways)
     for _ in range(repeats):
-        for name, way in ways.items():
-            times[name].append(_turn(way))
+        for name in order:
+            times[name].append(_turn(ways[name]))
+        order.rotate(-1)
     return times
 
 

@@ -1,6 +1,7 @@
 """`python -m experiments.render`: pages of docs/ that show results.
 
-They are made of the committed results, so that no number in them is typed.
+Their tables and plots are made of the committed results, so that no number in those is
+typed. What is written around them is: read it again when results change.
 """
 
 from experiments import privacy_page, results_page, results_plots

@@ -3,11 +3,10 @@
     python -m experiments.st_adam_ablation --preset cpu --data-dir DIR \
         --json experiments/results/st_adam_ablation_cpu.json
 
-ST-Adam, Adam, Adam without bias correction (which differs from ST-Adam in where epsilon
-stands, and only there), AdamW and SGD with momentum, on plain and on mixed images
-(published once in regions of 4 pixels, and shuffled again in them at each step), with
-two architectures. All are tuned over one grid of
-learning rates with seed 0, by their accuracy on training images that were held back;
+ST-Adam, Adam, Adam without bias correction (which differs from ST-Adam in its epsilon
+only), AdamW and SGD with momentum, on plain and on mixed images (published once in
+regions of 4 pixels, and shuffled again in them at each step), with two architectures.
+All are tuned over one grid of learning rates with seed 0, by their accuracy on training images that were held back;
 the best rate of each is then trained with all seeds. `compared` says of each: accuracy
 over seeds; after how many steps it reaches nine tenths of the best final accuracy; and
 the mean cosine between the gradients of successive steps: the lower, the more they
@@ -16,7 +15,8 @@ oscillate. It depends on the learning rate, so it comes at one for all, too.
 Runs are ordered by seed, and the file given by `--json` is written after each: start
 the command again and it goes on. Several processes can share a preset by `--shard I/N`,
 see `experiments.record`. `cpu` takes some hours on one core. Expect Adam and AdamW 0 to
-4 points above the two without bias correction, and seeds 2 points apart.
+4 points above ST-Adam, Adam without bias correction in between, and seeds 2 points
+apart.
 """
 
 import dataclasses

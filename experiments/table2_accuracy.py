@@ -16,12 +16,13 @@ Runs are ordered by how much they tell, and the file given by `--json` is writte
 each: start the command again and it goes on. Several processes can share a preset by
 `--shard I/N`, each with a results file of its own, which `python -m experiments.record`
 joins: networks this small leave a GPU idle most of the time. `cpu` is scaled down to
-what two cores can do in a day; `gpu` trains on all images; `paper` has the slides'
+what two cores can do in a day; `gpu` trains on all images of CIFAR-10 and MNIST, and on
+as many of Imagenette as `cpu`, in twice the resolution; `paper` has the slides'
 networks and image size, ImageNet-100 included for those who have it, prepared for TFDS
 under the name "imagenet_100" (it takes 60 GB of memory and more). With `--weights-dir`
 its networks are fine-tuned from ImageNet's weights on CIFAR-10, as the slides'
 accuracies suggest that theirs were; not on ImageNet-100, whose plain images those
-weights have seen. Expect drops of 0 to 6 points at region size 2, and thumbnail-trained
+weights have seen. Expect drops of 0 to 7 points at region size 2, and thumbnail-trained
 networks close to the mixed ones.
 """
 
