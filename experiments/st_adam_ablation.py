@@ -6,11 +6,12 @@
 ST-Adam, Adam, Adam without bias correction (which differs from ST-Adam in its epsilon
 only), AdamW and SGD with momentum, on plain and on mixed images (published once in
 regions of 4 pixels, and shuffled again in them at each step), with two architectures.
-All are tuned over one grid of learning rates with seed 0, by their accuracy on training images that were held back;
-the best rate of each is then trained with all seeds. `compared` says of each: accuracy
-over seeds; after how many steps it reaches nine tenths of the best final accuracy; and
-the mean cosine between the gradients of successive steps: the lower, the more they
-oscillate. It depends on the learning rate, so it comes at one for all, too.
+All are tuned over one grid of learning rates with seed 0, by their accuracy on training
+images that were held back; the best rate of each is then trained with all seeds.
+`compared` says of each: accuracy over seeds; after how many steps it reaches nine
+tenths of the best final accuracy; and the mean cosine between the gradients of
+successive steps: the lower, the more they oscillate. It depends on the learning rate,
+so it comes at one for all, too.
 
 Runs are ordered by seed, and the file given by `--json` is written after each: start
 the command again and it goes on. Several processes can share a preset by `--shard I/N`,

@@ -12,7 +12,7 @@ out, which makes the share of mixing look larger, not smaller.
 The file given by `--json` is written after each network: start the command again and
 it goes on. `cpu` takes about ten minutes on two cores. Expect "published once" to be as
 fast as plain, whatever the noise says, and mixing alone to take a fifth of a per cent
-of a small network's step, or less; on a GPU, whose steps are short, up to some per cent.
+of a small network's step, or less; on a GPU, with its short steps, up to some per cent.
 """
 
 import dataclasses
