@@ -71,6 +71,20 @@ def compared(rows: Sequence[Row], setting: str, runs: Sequence[Run]) -> Compared
     return None
 
 
+def all_compared(results: Results) -> list[tuple[str, str, Compared]]:
+    """Returns all that can be compared, with its data set and network, in order."""
+    runs = runs_of(results)
+    rows = in_order(results["rows"], runs)
+    found = []
+    for data in dict.fromkeys(row["data"] for row in rows):
+        networks = by_network(row for row in rows if row["data"] == data)
+        for name, here in networks.items():
+            settings = dict.fromkeys(row["setting"] for row in here if row["setting"])
+            ways = (compared(here, setting, runs) for setting in settings)
+            found += [(data, name, x) for x in ways if x is not None]
+    return found
+
+
 def _first(parts: Iterable[Sequence[Row]], way: str, setting: str | None) -> list[Row]:
     """Returns the rows of a way and setting, of the first part that has some."""
     found = (

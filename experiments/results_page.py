@@ -1,6 +1,7 @@
 """The tables of `docs/results.md`, made of committed results."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from experiments import recipe_ablation, st_adam_ablation
 from experiments.accuracy_tables import by_kind, headline_table, percent, whole_grid
@@ -15,7 +16,6 @@ from experiments.page import (
 )
 
 PAGE = ROOT / "docs" / "results.md"
-_MANY = 100  # Images of which tenths do not matter.
 # Table III of the slides: the percentage that VIM costs.
 _SLIDES_COST = {
     "shufflenet": -0.8,
@@ -141,38 +141,44 @@ def region_size_table(results: Results) -> str:
 
 
 def gradients_table(results: Results) -> str:
-    """Returns how gradients oscillate, and how much of them is noise."""
+    """Returns how gradients oscillate, and how noisy they are."""
     heads = (
-        "network", "region size", "images", "cosine", "noise of", "its share",
-        "noise scale, images",
+        "network", "region size", "images", "cosine", "noise scale, images",
+        "of shuffling alone", "its share of the noise",
     )  # fmt: skip
     cells = [
         [
             row["model"],
             (row["setting"] or "").removeprefix("size "),
             row["way"],
-            f"{row['cosine']:+.3f}",
-            "drawing" if row["setting"] is None else "shuffling",
-            ", ".join(f"{x:.2f}" for x in row["noise"]),
-            ", ".join(_noise_scale(x, row["batch_size"]) for x in row["noise"]),
+            # Of the mean: one cosine hardly tells the next.
+            f"{row['cosine']:+.3f} ± "
+            f"{row['cosine_deviation'] / (row['steps'] - 1) ** 0.5:.3f}",
+            *_noise(row),
         ]
         for row in results["rows"]
     ]
     row = results["rows"][0]
     words = (
         f"{data_name(row['data'])}: {row['images']:,} images, "
-        f"{row['steps']} steps of {row['batch_size']}. The noise is given at four "
-        "moments of the training."
+        f"{row['steps']} steps of {row['batch_size']}. The noise is given at "
+        f"{len(row['noise'])} moments of the training, evenly spread; a dash where no "
+        "mean gradient was to be seen for noise. ±: the standard error."
     )
     return f"{words}\n\n{table(heads, cells)}"
 
 
-def _noise_scale(share: float, batch_size: int) -> str:
-    """Returns the variance over the squared mean, in images, from its share."""
-    if share == 1:
-        return "all"
-    scale = batch_size * share / (1 - share)
-    return f"{scale:,.0f}" if scale >= _MANY else f"{scale:.1f}"
+def _noise(row: Mapping[str, Any]) -> list[str]:
+    """Returns the cells of the noise of a network's gradients."""
+    scales, of_shuffling, shares = [], [], []
+    for moment in row["noise"]:
+        for kind, found in (("variance", scales), ("shuffling", of_shuffling)):
+            # The variance of an image's gradient, as the square of the mean gradient.
+            scale = row["batch_size"] * moment[kind] / moment["square"]
+            found.append(f"{scale:,.0f}" if moment["square"] > 0 else "-")
+        shares.append(f"{100 * moment['shuffling'] / moment['variance']:.1f} %")
+    cells = [", ".join(found) for found in (scales, of_shuffling, shares)]
+    return cells if row["setting"] else [cells[0], "", ""]
 
 
 def _signed(value: float | None) -> str:

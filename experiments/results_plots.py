@@ -134,7 +134,7 @@ def plot_region_size(results: Results, path: pathlib.Path) -> None:
 
 
 def plot_gradients(results: Results, path: pathlib.Path) -> None:
-    """Draws cosines of successive gradients, and the noise that shuffling adds.
+    """Draws cosines of successive gradients, and what of their noise is shuffling's.
 
     Dashed where images were mixed afresh at every step.
     """
@@ -153,17 +153,15 @@ def plot_gradients(results: Results, path: pathlib.Path) -> None:
             look: Any = {"color": colours[row["setting"]], "linestyle": style}
             steps = np.linspace(0, row["steps"], len(row["cosines"]))
             cosines.plot(steps, row["cosines"], **look)
-            if row["setting"]:  # What drawing images does would flatten the others.
-                count = len(row["noise"])
-                steps = np.arange(1, count + 1) * (row["steps"] / count)
-                noise.plot(steps, row["noise"], marker="o", markersize=3, **look)
-            noise.plot([], [], label=label, **look)
+            shares = [100 * x["shuffling"] / x["variance"] for x in row["noise"]]
+            steps = np.arange(1, len(shares) + 1) * (row["steps"] / len(shares))
+            noise.plot(steps, shares, label=label, marker="o", markersize=3, **look)
         cosines.axhline(0, color="black", linewidth=0.8)
         # The first steps go one way, and would flatten all others.
         cosines.set_ylim(top=_MOST_COSINE)
         noise.set_ylim(bottom=0)
         cosines.set_ylabel("cosine of successive gradients")
-        noise.set_ylabel("noise of shuffling, share")
+        noise.set_ylabel("of the noise by shuffling, %")
         for axis in (cosines, noise):
             axis.set_title(model, fontsize=10)
             axis.set_xlabel("step")

@@ -136,8 +136,7 @@ def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
     yield from _grid("cifar10", main, (first,), **size)
     # Patches that are the regions.
     for patch in (8, 2):
-        fitting = "vit_tiny_patch4", {**_SORTED_VIT[1], "patch_size": patch}
-        yield from _grid("cifar10", [fitting], (f"size {patch}",), **size)
+        yield from _grid("cifar10", [_fitting(patch)], (f"size {patch}",), **size)
     # Regions that are nowhere in particular.
     no_positions = {**_SORTED_VIT[1], "position_embedding": False}
     nowhere = [("vit_tiny_patch4", no_positions)]
@@ -152,6 +151,12 @@ def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
     )
     yield from _grid("cifar10", main, _CIFAR_SETTINGS[1:], plain=False, **size)
     yield from _grid("cifar10", main, _CIFAR_SETTINGS, seed=1, **size)
+    yield from _grid("cifar10", [_fitting(8)], ("size 8",), seed=1, **size)
+
+
+def _fitting(patch: int) -> tuple[str, Mapping[str, Any]]:
+    """Returns a sorted ViT with patches of a size."""
+    return "vit_tiny_patch4", {**_SORTED_VIT[1], "patch_size": patch}
 
 
 def _grid(

@@ -127,8 +127,11 @@ def test_headlines_are_small_regions_and_a_level_of_cifar10():
     rows = [row_of(run) for run in RUNS]
     results = {"command": "python -m a --preset cpu", "rows": rows}
     text = accuracy_tables.headline_table(results)
-    lines = [x.split("|") for x in text.splitlines() if x.startswith("| CIFAR-10")]
-    assert {x[3].strip() for x in lines} == {"2", "4", "level 0.6"}
+    lines = [x.split(" | ") for x in text.splitlines() if x.startswith("| ")][2:]
+    assert {x[1] for x in lines} == {"2", "4", "level 0.6"}
+    networks = {x.model for x in RUNS if x.data == "cifar10"}
+    assert {x[0].strip("| ") for x in lines} >= networks
+    assert lines[0][5] == "0.0 (0.0, 0.0)"
     assert "MNIST" not in text
 
 

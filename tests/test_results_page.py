@@ -42,6 +42,28 @@ def test_the_largest_difference_of_a_set_is_shown():
     assert found == [["MNIST", "2.00 %", "0.50 %"]]
 
 
+def gradients(**found):
+    return {
+        "data": "cifar10", "model": "m", "images": 5000, "steps": 101,
+        "batch_size": 64, "setting": "size 2", "way": "fresh", "cosine": -0.05,
+        "cosine_deviation": 0.2, "cosines": [0.1, 0.2],
+        "noise": [
+            {"square": 2.0, "variance": 4.0, "shuffling": 1.0},
+            {"square": -0.1, "variance": 8.0, "shuffling": 0.4},
+        ],
+        **found,
+    }  # fmt: skip
+
+
+def test_noise_scales_are_in_images_and_none_where_there_is_only_noise():
+    rows = [gradients(setting=None, way="plain"), gradients()]
+    plain, mixed = cells(results_page.gradients_table({"rows": rows}))
+    assert plain == ["m", "", "plain", "-0.050 ± 0.020", "128, -", "", ""]
+    assert mixed[2:] == [
+        "fresh", "-0.050 ± 0.020", "128, -", "32, -", "25.0 %, 5.0 %"
+    ]  # fmt: skip
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """Figures, instead of files of them."""
@@ -97,3 +119,14 @@ def test_accuracies_are_drawn_against_region_size(drawn, tmp_path):
     assert "hollow: earlier recipe" in lines
     hollow = [x for x in axis.get_lines() if x.get_color() == "white"]
     assert {tuple(x.get_xdata()) for x in hollow} == {(4,), ()}
+
+
+def test_shares_of_noise_are_drawn_over_the_steps(drawn, tmp_path):
+    rows = [gradients(setting=None, way="plain"), gradients()]
+    results_plots.plot_gradients({"rows": rows}, tmp_path / "a.png")
+    ((_, noise),) = (figure.axes for figure in drawn)
+    lines = {line.get_label(): line for line in noise.get_lines()}
+    mixed = lines["mixed, size 2, fresh"]
+    np.testing.assert_allclose(mixed.get_xdata(), [50.5, 101])
+    np.testing.assert_allclose(mixed.get_ydata(), [25, 5])
+    assert "plain" in lines

@@ -76,7 +76,7 @@ def test_damaged_checkpoint_falls_back(damage, uninterrupted, sets, tmp_path):
     else:
         path = latest / "_CHECKPOINT_METADATA"
         path.write_text(path.read_text().replace('"epoch": 1', '"epoch": 7'))
-    with pytest.warns(UserWarning, match=r"checkpoints/24 is passed over .* its file"):
+    with pytest.warns(UserWarning, match=r"checkpoints/24 is passed over: its file"):
         resumed = run(CONFIG, *sets, out=out)
     assert without_seconds(resumed.epochs) == without_seconds(expected.epochs)
     # And the damaged one has been replaced.
