@@ -32,20 +32,27 @@ def recipe_table(results: Results) -> str:
     rows = results["rows"]
     heads = (
         "network", "recipe", "mixed", "change", "averaged over shuffles",
-        "while training", "seeds",
+        "while training", "plain", "drop", "seeds",
     )  # fmt: skip
     cells = []
     for name in dict.fromkeys(row["model"] for row in rows):
-        here = [row for row in rows if row["model"] == name]
         parts = {part: [] for part in (*recipe_ablation.PARTS, recipe_ablation.SORTED)}
-        for row in here:
-            parts[recipe_ablation.part_of(row)].append(row)
+        plain = {part: [] for part in parts}
+        for row in rows:
+            if row["model"] == name:
+                of_way = plain if row["way"] == "plain" else parts
+                of_way[recipe_ablation.part_of(row)].append(row)
+        # Plain images are neither shuffled again nor shifted by whole regions.
+        for part in recipe_ablation.OF_MIXED_ONLY:
+            plain[part] = plain[recipe_ablation.ALL]
         whole = mean(parts[recipe_ablation.ALL], "mixed_accuracy")
         for part, found in parts.items():
             accuracy = mean(found, "mixed_accuracy")
             if accuracy is None or whole is None:
                 continue
             change = f"{100 * (accuracy - whole):+.1f}"
+            of_plain = mean(plain[part], "plain_accuracy")
+            drop = None if of_plain is None else 100 * (of_plain - accuracy)
             cells.append(
                 [
                     name,
@@ -54,15 +61,18 @@ def recipe_table(results: Results) -> str:
                     "" if part == recipe_ablation.ALL else change,
                     percent(found, "averaged_accuracy"),
                     percent(found, "train_accuracy"),
+                    percent(plain[part], "plain_accuracy"),
+                    "" if drop is None else f"{drop:.1f}",
                     str(len(found)),
                 ]
             )
     first = rows[0]
     words = (
         f"Regions of {first['setting'].removeprefix('size ')} pixels, published once. "
-        f"{data_name(first['data'])}: {first['train_images']:,} "
-        f"training images, {first['recipe']['epochs']} epochs, {first['tested']:,} "
-        "test images."
+        f"{data_name(first['data'])}: {first['train_images']:,} training images, "
+        f"{first['recipe']['epochs']} epochs, {first['tested']:,} test images. Plain "
+        "images with the same changes, but always shifted by any number of pixels, if "
+        "at all."
     )
     return f"{words}\n\n{table(heads, cells)}"
 

@@ -188,16 +188,27 @@ def test_images_of_many_sizes_have_no_native_side(tmp_path):
 
 
 def test_one_part_of_the_recipe_is_left_out_at_a_time():
-    runs = list(recipe_ablation.runs("smoke"))
-    whole, *others = (run.config for run in runs)
+    runs = [x for x in recipe_ablation.runs("cpu") if x.model == "resnet8"]
+    whole, *others = (run.config for run in runs if run.way == "mixed")
     assert whole.fresh is not None
     assert others[0] == dataclasses.replace(whole, fresh=None)
     assert others[-3] == dataclasses.replace(whole, ema=0.0)
     assert others[-2] == dataclasses.replace(whole, optimizer="adamw")
     assert others[-1].model_options.items() > whole.model_options.items()
+    plain = [run.config for run in runs if run.way == "plain"]
+    like_plain = {"fresh": None, "crop_multiple": 1}
+    expected = [dataclasses.replace(x, **like_plain) for x in (whole, *others)]
+    assert plain == [expected[i] for i in (0, 2, 4, 5, 6, 7)]
     rows = [json.loads(json.dumps(dataclasses.asdict(run))) for run in runs]
-    parts = [recipe_ablation.part_of(row) for row in rows]
-    assert parts == [*recipe_ablation.PARTS, recipe_ablation.SORTED]
+    parts = [*recipe_ablation.PARTS, recipe_ablation.SORTED]
+    found = [recipe_ablation.part_of(row) for row in rows]
+    assert found[: len(parts)] == parts
+    assert found[len(parts) :] == [
+        part for part in parts if part not in recipe_ablation.OF_MIXED_ONLY
+    ]
+    rows[0]["recipe"]["ema"] = 0.5
+    with pytest.raises(ValueError, match=r"'ema': 0\.5"):
+        recipe_ablation.part_of(rows[0])
 
 
 @pytest.mark.slow
