@@ -84,7 +84,7 @@ PRESETS: Mapping[Name, Preset] = {
         100,
         50,
         50,
-        {"resnet8": {"widths": (4, 8)}},
+        {"resnet8": {"widths": (4,)}},
         1,
         40,
         rates=(1e-3, 1e-2),
@@ -272,6 +272,8 @@ def steps_to(target: float, course: np.ndarray, row: Mapping[str, Any]) -> float
         return None
     end = reached[0]
     start = course[end - 1] if end else _CHANCE
+    if start >= target:
+        return 0.0  # Networks that know nothing are as good.
     epochs = end + (target - start) / (course[end] - start)
     return float(epochs * (row["train_images"] // row["recipe"]["batch_size"]))
 

@@ -263,6 +263,13 @@ def test_optimizers_are_compared_at_their_best_rates():
     assert sgd["cosine_at_shared_rate"] is None
 
 
+def test_a_target_that_chance_reaches_takes_no_steps():
+    rows = [row("Adam", 0.1, 0, 0.5, [0.1, 0.11], [0.0, 0.0])]
+    (adam,) = st_adam_ablation.compared(rows)
+    assert adam["target"] == pytest.approx(0.099)
+    assert adam["steps_to_target"] == 0
+
+
 def test_runs_that_diverged_have_no_cosines():
     names = ("Adam", "SGD with momentum")
     rows = [row(name, 1e-3, 0, 0.5, [0.5], [0.1]) for name in names]
