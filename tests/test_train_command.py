@@ -376,6 +376,10 @@ def test_classes_that_only_test_images_have_are_classes(tmp_path, monkeypatch):
             [*DIGITS, "--crop", "3", "--region-size", "2"],
             "--crop 3 would cut up regions of 2 pixels",
         ),
+        (
+            [*DIGITS, "--crop", "3", "--region-size", "entire"],
+            "--crop 3 would cut up the one region, which is the whole image",
+        ),
         ([*DIGITS, "--crop", "3", "--crop-multiple", "2"], "--crop 3 with"),
         ([*DIGITS, "--model-option", "dim"], "--model-option dim is not NAME=VALUE"),
         ([*DIGITS, "--model", "lenet"], "use one of mobilenet_v2"),
