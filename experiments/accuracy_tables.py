@@ -54,7 +54,8 @@ _WORDS = (
     "resized, pixels of the resized ones are in brackets, and at a level, where it was "
     "measured, the mean over all pixels. The drop, in points, is from plain to mixed, "
     "as published, between networks of one kind and budget, in brackets that of each "
-    "seed; where mixed images were not shifted in training, nor were the plain ones. "
+    "seed; where mixed images were not shifted in training, nor were the plain ones, "
+    "if there are such. "
     "The slides' (2.35 points on average, they say) is that of their network of this "
     "kind, at a region size that they do not give: their figures suggest windows of 2 "
     "pixels, not the adaptive ones; in images of 224 pixels, that would be 0.3 native "
@@ -68,8 +69,8 @@ _MARKS = {
         "points there."
     ),
     _OTHER_SHIFTS: (
-        "A dagger: mixed images were not shifted in training, and plain ones were, so "
-        "that a part of the drop is what shifts are worth."
+        "A dagger: only one of plain and mixed images was shifted in training, so that "
+        "a part of the drop is what shifts are worth."
     ),
 }
 

@@ -50,17 +50,15 @@ def compared(rows: Sequence[Row], setting: str, runs: Sequence[Run]) -> Compared
       setting: one of `SETTINGS`.
       runs: those of today.
     """
-    today = [row for row in rows if any(is_of(row, run) for run in runs)]
-    earlier = [row for row in rows if row not in today]
+    today, earlier = _by_recipe(rows, runs)
     for outdated, parts in ((False, [today]), (True, [earlier, today])):
-        all_plain = _first(parts, "plain", None)
         mixed = _first(parts, "mixed", setting)
         thumbnails = _first(parts, "thumbnail", setting)
         if not mixed:
             continue
         shifted = _is_shifted(mixed[0])
         for others in (False, True):
-            plain = [x for x in all_plain if (_is_shifted(x) == shifted) != others]
+            plain = _first(parts, "plain", None, shifted=shifted != others)
             ways = plain, mixed, thumbnails
             seeds = set.intersection(*({row["seed"] for row in way} for way in ways))
             if seeds:
@@ -69,6 +67,29 @@ def compared(rows: Sequence[Row], setting: str, runs: Sequence[Run]) -> Compared
                 )
                 return Compared(plain, mixed, thumbnails, outdated, others)
     return None
+
+
+def usual_plain(rows: Sequence[Row], runs: Sequence[Run]) -> tuple[list[Row], bool]:
+    """Returns a network's plain rows with its usual shifts, and if they are outdated.
+
+    Args:
+      rows: of one network on one data set.
+      runs: those of today.
+    """
+    today, earlier = _by_recipe(rows, runs)
+    parts = [today, earlier]
+    found = _first(parts, "plain", None, shifted=True) or _first(parts, "plain", None)
+    return found, not all(row in today for row in found)
+
+
+def _by_recipe(rows: Iterable[Row], runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
+    """Returns the rows that runs of today left, and those of earlier recipes."""
+    today: list[Row] = []
+    earlier: list[Row] = []
+    for row in rows:
+        is_today = any(is_of(row, run) for run in runs)
+        (today if is_today else earlier).append(row)
+    return today, earlier
 
 
 def all_compared(results: Results) -> list[tuple[str, str, Compared]]:
@@ -85,24 +106,28 @@ def all_compared(results: Results) -> list[tuple[str, str, Compared]]:
     return found
 
 
-def _first(parts: Iterable[Sequence[Row]], way: str, setting: str | None) -> list[Row]:
-    """Returns the rows of a way and setting, of the first part that has some."""
-    found = (
-        [row for row in part if (row["way"], row["setting"]) == (way, setting)]
-        for part in parts
-    )
-    return next(filter(None, found), [])
+def _first(
+    parts: Iterable[Sequence[Row]],
+    way: str,
+    setting: str | None,
+    *,
+    shifted: bool | None = None,
+) -> list[Row]:
+    """Returns the rows of a way, the last of each seed, of the first part with some."""
+    for part in parts:
+        found = {
+            row["seed"]: row
+            for row in part
+            if (row["way"], row["setting"]) == (way, setting)
+            and shifted in (None, _is_shifted(row))
+        }
+        if found:
+            return list(found.values())
+    return []
 
 
 def _is_shifted(row: Row) -> bool:
     return row["recipe"]["crop"] > 0
-
-
-def usual_plain(rows: Iterable[Row]) -> list[Row]:
-    """Returns the plain rows of a network with the shifts that it usually gets."""
-    plain = [row for row in rows if row["way"] == "plain"]
-    most = max((row["recipe"]["crop"] for row in plain), default=0)
-    return [row for row in plain if row["recipe"]["crop"] == most]
 
 
 def network(row: Row) -> str:

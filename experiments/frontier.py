@@ -93,11 +93,12 @@ def _uses(rows: list[Row], metric: str, network: str, star: str) -> list[Use]:
 
 def plain_use(trained: Results) -> Use:
     """Returns the best network that was trained on plain CIFAR-10."""
-    return max(
-        use
-        for name, here in _networks(trained).items()
-        for use in _uses(usual_plain(here), "plain_accuracy", name, "")
-    )
+    runs = runs_of(trained)
+    found: list[Use] = []
+    for name, here in _networks(trained).items():
+        rows, outdated = usual_plain(here, runs)
+        found += _uses(rows, "plain_accuracy", name, " *" if outdated else "")
+    return max(found)
 
 
 def frontier_table(attacks: Results) -> str:
@@ -124,8 +125,8 @@ def frontier_table(attacks: Results) -> str:
     words = (
         f"Labels: {first['train_images']:,} training images, "
         f"{first['recipe']['epochs']} epochs, {first['tested']:,} test images; plain "
-        f"images: {plain.accuracy:.1%} by {plain.network}. A star: with an earlier "
-        "recipe."
+        f"images: {plain.accuracy:.1%} by {plain.network}{plain.star}. A star: with an "
+        "earlier recipe."
     )
     return "\n\n".join([words, table(heads, cells), made_by(trained)])
 

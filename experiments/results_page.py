@@ -1,11 +1,12 @@
 """The tables of `docs/results.md`, made of committed results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from experiments import recipe_ablation, st_adam_ablation
 from experiments.accuracy_tables import by_kind, headline_table, percent, whole_grid
-from experiments.comparisons import mean
 from experiments.page import (
     ROOT,
     Results,
@@ -30,51 +31,75 @@ _SLIDES_COST = {
 def recipe_table(results: Results) -> str:
     """Returns what is lost without each part of the recipe for mixed images."""
     rows = results["rows"]
-    heads = (
+    heads = [
         "network", "recipe", "mixed", "change", "averaged over shuffles",
-        "while training", "plain", "drop", "seeds",
-    )  # fmt: skip
+        "while training", "seeds",
+    ]  # fmt: skip
+    on_plain = any(row["way"] == "plain" for row in rows)
+    if on_plain:
+        heads[-1:-1] = ["plain", "drop"]
     cells = []
     for name in dict.fromkeys(row["model"] for row in rows):
-        parts = {part: [] for part in (*recipe_ablation.PARTS, recipe_ablation.SORTED)}
-        plain = {part: [] for part in parts}
-        for row in rows:
-            if row["model"] == name:
-                of_way = plain if row["way"] == "plain" else parts
-                of_way[recipe_ablation.part_of(row)].append(row)
+        mixed, plain = (
+            _by_part(
+                row
+                for row in rows
+                if row["model"] == name and (row["way"] == "plain") == is_plain
+            )
+            for is_plain in (False, True)
+        )
         # Plain images are neither shuffled again nor shifted by whole regions.
         for part in recipe_ablation.OF_MIXED_ONLY:
             plain[part] = plain[recipe_ablation.ALL]
-        whole = mean(parts[recipe_ablation.ALL], "mixed_accuracy")
-        for part, found in parts.items():
-            accuracy = mean(found, "mixed_accuracy")
-            if accuracy is None or whole is None:
+        whole = mixed[recipe_ablation.ALL]
+        for part, found in mixed.items():
+            if not found:
                 continue
-            change = f"{100 * (accuracy - whole):+.1f}"
-            of_plain = mean(plain[part], "plain_accuracy")
-            drop = None if of_plain is None else 100 * (of_plain - accuracy)
-            cells.append(
-                [
-                    name,
-                    part,
-                    percent(found, "mixed_accuracy"),
-                    "" if part == recipe_ablation.ALL else change,
-                    percent(found, "averaged_accuracy"),
-                    percent(found, "train_accuracy"),
-                    percent(plain[part], "plain_accuracy"),
-                    "" if drop is None else f"{drop:.1f}",
-                    str(len(found)),
-                ]
-            )
+            line = [
+                name,
+                part,
+                percent(found, "mixed_accuracy"),
+                "" if found is whole else _gain(found, whole, "+.1f"),
+                percent(found, "averaged_accuracy"),
+                percent(found, "train_accuracy"),
+                str(len(found)),
+            ]
+            if on_plain:
+                accuracy = percent(plain[part], "plain_accuracy")
+                line[-1:-1] = [accuracy, _gain(plain[part], found, ".1f")]
+            cells.append(line)
     first = rows[0]
     words = (
         f"Regions of {first['setting'].removeprefix('size ')} pixels, published once. "
         f"{data_name(first['data'])}: {first['train_images']:,} training images, "
-        f"{first['recipe']['epochs']} epochs, {first['tested']:,} test images. Plain "
-        "images with the same changes, but always shifted by any number of pixels, if "
-        "at all."
+        f"{first['recipe']['epochs']} epochs, {first['tested']:,} test images."
     )
+    if on_plain:
+        words += (
+            " Plain images have the same changes, but are never shuffled, and shifted "
+            "by any number of pixels, if at all."
+        )
     return f"{words}\n\n{table(heads, cells)}"
+
+
+def _by_part(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Returns rows by the part of the recipe that they are without, or with."""
+    found = {part: [] for part in (*recipe_ablation.PARTS, recipe_ablation.SORTED)}
+    for row in rows:
+        found[recipe_ablation.part_of(row)].append(row)
+    return found
+
+
+def _gain(
+    rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], form: str
+) -> str:
+    """Returns by how many points rows are ahead of others, over the seeds of both."""
+    first, second = (
+        {row["seed"]: row[f"{row['way']}_accuracy"] for row in of_one}
+        for of_one in (rows, others)
+    )
+    gains = [100 * (first[seed] - second[seed]) for seed in first.keys() & second]
+    return f"{np.mean(gains):{form}}" if gains else ""
 
 
 def throughput_table(results: Results) -> str:
@@ -153,29 +178,40 @@ def region_size_table(results: Results) -> str:
 def gradients_table(results: Results) -> str:
     """Returns how gradients oscillate, and how noisy they are."""
     heads = (
-        "network", "region size", "images", "cosine", "noise scale, images",
-        "of shuffling alone", "its share of the noise",
+        "network", "region size", "images", "cosine", "more than on plain",
+        "noise scale, images", "of shuffling alone", "its share of the noise",
     )  # fmt: skip
+    rows = results["rows"]
+    plain = {row["model"]: row for row in rows if row["setting"] is None}
     cells = [
         [
             row["model"],
             (row["setting"] or "").removeprefix("size "),
             row["way"],
-            # Of the mean: one cosine hardly tells the next.
-            f"{row['cosine']:+.3f} ± "
-            f"{row['cosine_deviation'] / (row['steps'] - 1) ** 0.5:.3f}",
+            f"{row['cosine']:+.3f}",
+            _beside(row["cosines"], plain[row["model"]]["cosines"])
+            if row["setting"]
+            else "",
             *_noise(row),
         ]
-        for row in results["rows"]
+        for row in rows
     ]
-    row = results["rows"][0]
+    row = rows[0]
     words = (
-        f"{data_name(row['data'])}: {row['images']:,} images, "
-        f"{row['steps']} steps of {row['batch_size']}. The noise is given at "
-        f"{len(row['noise'])} moments of the training, evenly spread; a dash where no "
-        "mean gradient was to be seen for noise. ±: the standard error."
+        f"{data_name(row['data'])}: {row['images']:,} images, {row['steps']} steps of "
+        f"{row['batch_size']}. Cosines are compared in {len(row['cosines'])} parts of "
+        "the training, whose batches are of the same images, with the standard error. "
+        f"The noise is given at {len(row['noise'])} moments, evenly spread; a dash "
+        "where no mean gradient was to be seen for noise."
     )
     return f"{words}\n\n{table(heads, cells)}"
+
+
+def _beside(values: Sequence[float], others: Sequence[float]) -> str:
+    """Returns the mean difference between pairs, with its standard error."""
+    differences = np.subtract(values, others)
+    error = differences.std(ddof=1) / len(differences) ** 0.5
+    return f"{differences.mean():+.3f} ± {error:.3f}"
 
 
 def _noise(row: Mapping[str, Any]) -> list[str]:

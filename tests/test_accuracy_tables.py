@@ -55,7 +55,10 @@ def test_plain_images_are_shifted_as_mixed_ones_are_or_a_dagger_says_so():
     found = comparisons.compared([shifted, *still.values()], "level 0.6", RUNS)
     assert found is not None
     assert (found.outdated, found.other_shifts) == (False, True)
-    assert comparisons.usual_plain(both) == [shifted]
+    # The other way round, too.
+    mixed = rows_of("size 2", shifted_plain=False)
+    assert line(list(mixed.values()))[2] == "2 †"
+    assert line([*mixed.values(), shifted])[2:4] == ["2", "80.0 %"]
 
 
 def test_rows_of_an_earlier_recipe_get_a_star_until_all_are_measured_anew():
@@ -72,6 +75,28 @@ def test_rows_of_an_earlier_recipe_get_a_star_until_all_are_measured_anew():
     assert line([rows["plain"], rows["mixed"], old["thumbnail"]])[2:5] == [
         "2 *", "50.0 %", "50.0 %"
     ]  # fmt: skip
+
+
+def test_each_seed_counts_once_whatever_recipes_it_was_measured_with():
+    rows = rows_of("size 2", shifted_plain=True)
+    older = [{**outdated(row), f"{way}_accuracy": 0.9} for way, row in rows.items()]
+    old = [outdated(row) for row in rows.values()]
+    assert line([*older, *old])[2:4] == ["2 *", "50.0 %"]
+    assert line([*older, *old])[-1] == "1"
+    # Today's plain images, if the old ones were not shifted as mixed ones were.
+    unshifted = outdated(rows_of("size 8", shifted_plain=False)["plain"])
+    found = [unshifted, rows["plain"], outdated(rows["mixed"]), rows["thumbnail"]]
+    assert line(found)[2] == "2 *"
+
+
+def test_the_usual_plain_rows_are_those_of_today_with_shifts():
+    today = rows_of("size 2", shifted_plain=True)["plain"]
+    still = rows_of("level 0.6", shifted_plain=False)["plain"]
+    more = {**today, "recipe": {**today["recipe"], "crop": 8}}
+    found = comparisons.usual_plain([more, still, outdated(today), today], RUNS)
+    assert found == ([today], False)
+    assert comparisons.usual_plain([still, more], RUNS) == ([more], True)
+    assert comparisons.usual_plain([still], RUNS) == ([still], False)
 
 
 def test_only_the_marks_in_use_are_explained():

@@ -1,6 +1,9 @@
 """Benchmarks run, and write what the table shows."""
 
+import collections
+import functools
 import importlib
+import itertools
 import json
 import pathlib
 import subprocess
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 
 import vim_jax
-from benchmarks import publish, train
+from benchmarks import publish, timing, train
 
 RESULTS = pathlib.Path(publish.__file__).parent / "results"
 
@@ -83,6 +86,20 @@ def test_training_mixes_every_image_of_every_step_afresh():
 
 
 @pytest.mark.slow
+def test_each_way_follows_each_other_one(monkeypatch):
+    monkeypatch.setattr(timing, "_turn", lambda way: way())
+    called = []
+    ways = {name: functools.partial(called.append, name) for name in "abc"}
+    times = timing.rounds(ways, 40)
+    assert {name: len(values) for name, values in times.items()} == dict(
+        a=40, b=40, c=40
+    )
+    pairs = collections.Counter(itertools.pairwise(called[3:]))
+    different = [count for (one, other), count in pairs.items() if one != other]
+    assert len(different) == 6
+    assert min(different) > 10
+
+
 def test_command_writes_its_numbers(tmp_path):
     out = tmp_path / "vfe.json"
     command = [sys.executable, "-m", "benchmarks", "vfe"]

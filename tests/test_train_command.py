@@ -282,7 +282,7 @@ def test_a_bad_loss_is_one_sentence(tmp_path, capsys):
     error = " ".join(capsys.readouterr().err.split())
     assert "Traceback" not in error
     assert "at step" in error
-    assert "try a smaller --learning-rate than 1e+30" in error
+    assert "folder, try a smaller --learning-rate than 1e+30" in error
 
 
 @pytest.mark.parametrize("saved", [False, True])

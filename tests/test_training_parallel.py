@@ -52,6 +52,25 @@ def test_batch_that_does_not_divide_uses_one_device():
     assert len(make_layout(64).split.device_set) == 8
 
 
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_what_fails_in_one_process_fails_in_all(error, monkeypatch):
+    asked = []
+
+    def in_any(flag):
+        asked.append(flag)
+        return True
+
+    def check():
+        raise error("here")
+
+    monkeypatch.setattr(parallel, "in_any", in_any)
+    with pytest.raises(error, match="here"):
+        parallel.in_all(check)
+    with pytest.raises(ValueError, match="Another process cannot go on"):
+        parallel.in_all(lambda: None)
+    assert asked == [True, False]
+
+
 def start_two(config, out, other=None):
     """Two processes of one run; the second one gets other settings, if there are."""
     with socket.socket() as free:

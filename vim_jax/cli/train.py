@@ -262,7 +262,7 @@ def train(
         out = pathlib.Path("runs", f"{name}-{model}")
     for name in filter(None, (data, test_data)):
         training_sets.check_out(out, name)
-    records.check_settings(out, config)
+    parallel.in_all(lambda: records.check_settings(out, config))
     with progress("reading") as show:
         sets = train_test_arrays(
             data,

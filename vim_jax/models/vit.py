@@ -172,13 +172,15 @@ def _resized(
 
     Args:
       embedding: Of the tokens that are no patches, then of a square grid of patches,
-        row by row: [1, t, d]. An array of another kind is returned as it is.
+        row by row: [1, t, d]. An array of another kind, or of the shape of the result,
+        is returned as it is.
       shape: Of the result, [1, t2, d].
       grid: Patches along height and width, in the result.
     """
     others = shape[1] - math.prod(grid)
     side = math.isqrt(max(embedding.size // shape[2] - others, 0))
-    if embedding.shape != (1, others + side**2, shape[2]) or side == 0:
+    is_square = embedding.shape == (1, others + side**2, shape[2]) and side > 0
+    if embedding.shape == shape or not is_square:
         return embedding
     squares = embedding[:, others:].reshape(side, side, -1)
     patches = jax.image.resize(squares, (*grid, shape[2]), "cubic")

@@ -192,4 +192,4 @@ def _not_finite(config: TrainConfig, what: str) -> FloatingPointError:
         advice += ", or clip_norm 1"
     else:
         advice += f", or a smaller clip_norm than {config.clip_norm}"
-    return FloatingPointError(f"{what}: try {advice}, as a run of its own.")
+    return FloatingPointError(f"{what}: in another run and folder, try {advice}.")

@@ -158,7 +158,6 @@ def train(
     epochs: list[dict[str, Any]] = []
     totals = Totals()
     stop = False
-    lock = locked(folder) if folder and is_main else contextlib.nullcontext()
     bar = display.progress_bar(progress and is_main)
     # Without a folder there is nothing that SIGTERM should wait for.
     listening = (
@@ -175,8 +174,10 @@ def train(
         save(state)
         raise SystemExit(EXIT_CODE)
 
-    with lock, bar, listening as sigterm_came, contextlib.ExitStack() as stack:
+    with bar, listening as sigterm_came, contextlib.ExitStack() as stack:
         if folder is not None:
+            lock = locked(folder) if is_main else contextlib.nullcontext()
+            parallel.in_all(lambda: stack.enter_context(lock))
             records.claim(folder, config, train_set, test_sets, given)
             restored = checkpoint.restore_latest(folder / "checkpoints", state)
             if restored is not None:

@@ -72,18 +72,19 @@ def in_any(flag: bool) -> bool:
     return highest(float(flag)) > 0
 
 
-def in_all(check: Callable[[], None]) -> None:
+def in_all(check: Callable[[], Any]) -> None:
     """Run a check in every process, at the same time; if one fails, all do.
 
     The others would wait for that one for ever.
 
     Raises:
-      ValueError: If the check does, here or in another process.
+      ValueError: If the check fails in another process.
+      Exception: What the check raises here.
     """
     failure = None
     try:
         check()
-    except ValueError as error:
+    except Exception as error:
         failure = error
     if in_any(failure is not None):
         raise failure or ValueError(
