@@ -55,12 +55,12 @@ _WORDS = (
     "measured, the mean over all pixels. The drop, in points, is from plain to mixed, "
     "as published, between networks of one kind and budget, in brackets that of each "
     "seed; where mixed images were not shifted in training, nor were the plain ones, "
-    "if there are such. "
-    "The slides' (2.35 points on average, they say) is that of their network of this "
-    "kind, at a region size that they do not give: their figures suggest windows of 2 "
-    "pixels, not the adaptive ones; in images of 224 pixels, that would be 0.3 native "
-    "ones of CIFAR-10. The difference is how much more is lost here. Training: images "
-    "times epochs, and the seconds that the mixed network took, others beside it."
+    "if there are such. The slides' (2.35 points on average, they say) is that of "
+    "their network of this kind, at a region size that they do not give: their figures "
+    "suggest windows of 2 pixels, not the adaptive ones; in images of 224 pixels, that "
+    "would be 0.3 native ones of CIFAR-10. The difference is how much more is lost "
+    "here. Training: images times epochs, and the seconds that the mixed network took, "
+    "others beside it."
 )
 _OUTDATED, _OTHER_SHIFTS = " *", " †"
 _MARKS = {

@@ -33,9 +33,7 @@ class Compared(NamedTuple):
     @property
     def drops(self) -> list[float]:
         """What mixing costs, in points, of each seed."""
-        mixed = {row["seed"]: row["mixed_accuracy"] for row in self.mixed}
-        plain = sorted(self.plain, key=lambda row: row["seed"])
-        return [100 * (x["plain_accuracy"] - mixed[x["seed"]]) for x in plain]
+        return gains(self.plain, self.mixed)
 
 
 def compared(rows: Sequence[Row], setting: str, runs: Sequence[Run]) -> Compared | None:
@@ -184,6 +182,16 @@ def in_order(rows: Sequence[Row], runs: Iterable[Run]) -> list[Row]:
         rows,
         key=lambda row: (networks[place(row)], settings[(*place(row), row["setting"])]),
     )
+
+
+def gains(rows: Iterable[Row], others: Iterable[Row]) -> list[float]:
+    """Returns by how many points rows are ahead of others, of each seed of both."""
+    first, second = (
+        {row["seed"]: row[f"{row['way']}_accuracy"] for row in of_one}
+        for of_one in (rows, others)
+    )
+    shared = sorted(first.keys() & second.keys())
+    return [100 * (first[seed] - second[seed]) for seed in shared]
 
 
 def mean(rows: Sequence[Row], name: str) -> float | None:

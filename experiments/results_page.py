@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments import recipe_ablation, st_adam_ablation
 from experiments.accuracy_tables import by_kind, headline_table, percent, whole_grid
+from experiments.comparisons import gains
 from experiments.page import (
     ROOT,
     Results,
@@ -59,14 +60,14 @@ def recipe_table(results: Results) -> str:
                 name,
                 part,
                 percent(found, "mixed_accuracy"),
-                "" if found is whole else _gain(found, whole, "+.1f"),
+                "" if found is whole else _mean_of(gains(found, whole), "+.1f"),
                 percent(found, "averaged_accuracy"),
                 percent(found, "train_accuracy"),
                 str(len(found)),
             ]
             if on_plain:
                 accuracy = percent(plain[part], "plain_accuracy")
-                line[-1:-1] = [accuracy, _gain(plain[part], found, ".1f")]
+                line[-1:-1] = [accuracy, _mean_of(gains(plain[part], found), ".1f")]
             cells.append(line)
     first = rows[0]
     words = (
@@ -90,16 +91,8 @@ def _by_part(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, A
     return found
 
 
-def _gain(
-    rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], form: str
-) -> str:
-    """Returns by how many points rows are ahead of others, over the seeds of both."""
-    first, second = (
-        {row["seed"]: row[f"{row['way']}_accuracy"] for row in of_one}
-        for of_one in (rows, others)
-    )
-    gains = [100 * (first[seed] - second[seed]) for seed in first.keys() & second]
-    return f"{np.mean(gains):{form}}" if gains else ""
+def _mean_of(values: Sequence[float], form: str) -> str:
+    return f"{np.mean(values):{form}}" if values else ""
 
 
 def throughput_table(results: Results) -> str:

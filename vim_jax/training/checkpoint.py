@@ -117,8 +117,7 @@ def restore_latest(
         if damage is None:
             return _load(folder, abstract_state)
         warnings.warn(
-            f"The checkpoint {folder} is passed over: {damage}.",
-            stacklevel=2,
+            f"The checkpoint {folder} is passed over: {damage}.", stacklevel=2
         )
     if finished:
         raise RuntimeError(
