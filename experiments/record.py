@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeAlias
 
 import tyro
 
-from vim_jax.data.writers import write_atomically
+from vim_jax.data.writers import replace_atomically, write_atomically
 from vim_jax.report.provenance import provenance
 
 JsonOut: TypeAlias = Annotated[pathlib.Path | None, tyro.conf.arg(name="json")]
@@ -46,10 +46,7 @@ def write(
         "seconds": round(seconds, 1),
         "rows": rows,
     }
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    write_atomically(partial, _text(record))
-    partial.replace(path)
+    replace_atomically(path, _text(record))
 
 
 def kept(path: pathlib.Path | None, command: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import errno
 import itertools
 import json
 import math
+import os
 import re
 import subprocess
 
@@ -24,6 +25,7 @@ from experiments import (
 from vim_jax.attacks.audit import attacks_on
 from vim_jax.attacks.cases import from_arrays
 from vim_jax.data.arrays import LabelledImages, TrainTest
+from vim_jax.data.errors import WriteError
 from vim_jax.report import provenance
 
 
@@ -151,11 +153,11 @@ def test_results_that_cannot_be_written_leave_the_earlier_ones(tmp_path, monkeyp
     record.write(path, "experiments.attacks", [], seconds=1.0)
     before = path.read_bytes()
 
-    def full(*args):
+    def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(record, "write_atomically", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match="No space"):
         record.write(path, "experiments.attacks", [{"seconds": 2.0}])
     assert path.read_bytes() == before
 

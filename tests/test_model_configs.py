@@ -38,6 +38,7 @@ from model_cases import make
         ("resnet50", {"blocks": "x"}, r"use a whole number or whole numbers, as in"),
         ("vit_b16", {"position_stddev": -1}, r"position_stddev is -1: use zero or a"),
         ("resnet50", {"blocks": (1, 0)}, r"blocks is \(1, 0\): use positive"),
+        ("resnet50", {"blocks": 0}, r"blocks is 0: use at least 1"),
         ("resnet50", {"blocks": (1,)}, r"blocks \(1,\) and widths \(8, 16\) differ"),
         ("resnet50", {"dtype": "float16"}, r"dtype is 'float16': use \"float32\" or"),
         ("vit_b16", {"pool": "max"}, r"pool is 'max': use \"mean\" or \"token\""),
@@ -72,11 +73,17 @@ from model_cases import make
         ("shufflenet_v2_x1_0", {"widths": (7,)}, r"widths is \(7,\): use even"),
         ("mobilenet_v2", {"stages": ((1, 4, 1, 3),)}, r"stages has \(1, 4, 1, 3\)"),
         ("mobilenet_v2", {"stages": ((1, 4),)}, r"use rows of 4 whole numbers"),
+        ("mobilenet_v2", {"stages": ()}, r"stages is empty: use at least one"),
         ("mobilenet_v3_large", {"rows": ()}, r"rows is empty: use at least one"),
         (
             "mobilenet_v3_large",
             {"rows": ((3, 4, 4, False, False, 0),)},
             r"rows has \(3, 4, 4, False, False, 0\): use",
+        ),
+        (
+            "mobilenet_v3_large",
+            {"rows": ((4, 4, 4, False, False, 1),)},
+            r"rows has \(4, 4, 4, False, False, 1\): use .* odd size",
         ),
     ],
 )

@@ -182,6 +182,12 @@ def test_images_of_another_size_are_refused(name):
         logits(quick(name), images((1, 8, 12, 1)))
 
 
+def test_a_single_image_is_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=r"shape \(8, 8, 3\): .* as image\[None\]"):
+        make("resnet8")(jnp.zeros((8, 8, 3)))
+
+
 def test_integers_are_refused(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(ValueError, match=r"images are uint8: .* floats in \[0, 1\]"):

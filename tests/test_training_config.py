@@ -22,7 +22,7 @@ def _vit(**options):
     ("fields", "message"),
     [
         (dict(model="lenet"), "model is 'lenet': use one of mobilenet_v2,"),
-        (dict(optimizer="adagrad"), "optimizer is 'adagrad': use one of \"st_adam\","),
+        (dict(optimizer="adagrad"), 'optimizer is \'adagrad\': use "st_adam", "adam",'),
         (dict(epochs=0), "epochs is 0: use at least 1"),
         (dict(epochs=2.5), "epochs is 2.5: use a whole number"),
         (dict(crop=True), "crop is True: use a whole number"),
@@ -31,11 +31,16 @@ def _vit(**options):
         (dict(learning_rate="fast"), "learning_rate is 'fast': use a number"),
         (dict(ema=True), "ema is True: use a number"),
         (dict(flip=1), "flip is 1: use True or False"),
-        (dict(fresh=4), "fresh is 4: use a VisualMixer, or None"),
-        (dict(model_options=[("depth", 1)]), "use a dict of options by name"),
+        (dict(fresh=4), "fresh is 4: use a VisualMixer or None"),
+        (
+            dict(model_options=[("depth", 1)]),
+            "use a dict",
+        ),
         (dict(model_options={"image_size": 9}), "no option 'image_size': its options"),
         (dict(model_options={"rngs": 0}), "no option 'rngs': its options are"),
         (_vit(dim="abc"), "dim is 'abc': use a whole number"),
+        (dict(clip_norm="no"), "clip_norm is 'no': use a number or None"),
+        (_vit(pool="max"), 'pool is \'max\': use "mean" or "token"'),
         (_vit(depth=1.5), "depth is 1.5: use a whole number"),
         (
             _vit(position_embedding="no"),
@@ -110,6 +115,7 @@ def test_data_messages_name_argument_value_and_remedy(sets):
         ((images[:9], labels[:9]), {}, "batch_size is 64 but .* only 9 images: use"),
         ((images, labels), {"w": (wide, labels[:5])}, r"of w are \(8, 9, 1\) but"),
         ((images, labels), {"train": tests["plain"]}, 'called "train": use another'),
+        ((images, labels[:, None]), {"train_set": tests["plain"]}, "labels of train_"),
         ((images, labels % 5), tests, "labels of plain run from 0 to 9: number them"),
     ]:
         with pytest.raises(ValueError, match=message):

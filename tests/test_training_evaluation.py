@@ -12,7 +12,6 @@ import vim_jax
 from vim_jax.data import mix_array
 from vim_jax.models import create_model
 from vim_jax.training import evaluate, evaluation, predict, thumbnails
-from vim_jax.training.parallel import make_layout
 
 pytestmark = pytest.mark.usefixtures("kept_programs")
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1), np.uint8)
@@ -65,8 +64,8 @@ def test_logits_are_the_models_in_any_batches(batch_size, model, expected):
 def test_a_model_may_lie_on_other_devices(model, expected):
     graphdef, state = nnx.split(model)
     elsewhere = nnx.merge(graphdef, jax.device_put(state, jax.devices()[1]))
-    for layout in (None, make_layout(16, jax.devices()[:2])):
-        logits = predict(elsewhere, IMAGES, batch_size=16, layout=layout)
+    for devices in (None, jax.devices()[:2]):
+        logits = predict(elsewhere, IMAGES, batch_size=16, devices=devices)
         np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
 
 
@@ -125,7 +124,7 @@ def test_a_second_call_compiles_nothing(model):
 
 
 def test_devices_share_the_work(model, expected):
-    logits = predict(model, IMAGES, batch_size=16, layout=make_layout(16))
+    logits = predict(model, IMAGES, batch_size=16, devices=jax.devices())
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
 
 
@@ -133,6 +132,7 @@ def test_devices_share_the_work(model, expected):
     ("options", "message"),
     [
         (dict(times=0, remixed=MIXER), "times is 0: use at least 1"),
+        (dict(batch_size=0), "batch_size is 0: use at least 1"),
         (dict(times=2), "times is 2 without remixed: give the settings"),
         (
             dict(times=2, remixed=vim_jax.VisualMixer(level=0.5, clip=True)),

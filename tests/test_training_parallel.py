@@ -149,16 +149,18 @@ def test_one_of_two_processes_is_terminated(tmp_path):
 
 
 def test_each_process_reads_only_its_rows():
-    split = make_layout(8).split
     read = []
 
-    def rows(which):
-        read.append((which.start, which.stop))
-        return np.arange(8)[which]
+    class Images(np.ndarray):
+        def __getitem__(self, rows):
+            read.append(rows.tolist())
+            return np.asarray(super().__getitem__(rows))
 
-    array = parallel.put(split, (8,), rows)
-    np.testing.assert_array_equal(array, np.arange(8))
-    assert sorted(read) == [(i, i + 1) for i in range(8)]
+    images = np.arange(10, 26).reshape(16, 1)
+    chosen = np.array([3, 0, 15, 7, 8, 2, 2, 5])
+    batch = parallel.put_rows(make_layout(8), images.view(Images), chosen)
+    np.testing.assert_array_equal(batch, images[chosen])
+    assert sorted(read) == sorted([i] for i in chosen.tolist())
 
 
 @pytest.mark.parametrize(

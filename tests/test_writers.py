@@ -1,5 +1,6 @@
 """What is published is there in full, in order and readable, or not at all."""
 
+import errno
 import json
 import os
 import pathlib
@@ -20,8 +21,9 @@ from vim_jax.data import (
     train_test_arrays,
     writers,
 )
+from vim_jax.data.errors import WriteError
 from vim_jax.data.tfds_files import ShardWriter
-from vim_jax.data.writers import write_atomically
+from vim_jax.data.writers import replace_atomically, write_atomically
 
 
 def names(folder):
@@ -118,6 +120,25 @@ def test_the_name_appears_with_the_whole_content(tmp_path, monkeypatch):
     assert first.startswith(writers.TEMPORARY_PREFIX)
     assert first != second
     assert len(synced) == 4  # each file and its folder
+
+
+def test_a_file_is_replaced_or_left_as_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "new/a"
+    for content in (b"first", b"second"):
+        replace_atomically(path, content)
+        assert path.read_bytes() == content
+    path.with_name("a.partial").write_bytes(b"of a process that was killed")
+    replace_atomically(path, b"third")
+    assert [each.name for each in path.parent.iterdir()] == ["a"]
+
+    def full(descriptor):
+        assert path.read_bytes() == b"third"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match="No space left on device"):
+        replace_atomically(path, b"fourth")
+    assert path.read_bytes() == b"third"
 
 
 def test_of_many_writers_one_wins(tmp_path):

@@ -69,7 +69,6 @@ from flax import nnx
 from training_runs import *
 from vim_jax import VisualMixer
 from vim_jax.training import evaluate, initialize, load_model
-from vim_jax.training.parallel import make_layout
 initialize()
 several, out = jax.process_count() > 1, {str(out)!r}
 devices = jax.devices() if several else jax.devices()[:1]
@@ -79,10 +78,9 @@ if several:
     for loaded, kept in zip(*leaves, strict=True):
         np.testing.assert_array_equal(loaded, kept)
     (images, labels), _ = digit_sets()
-    layout = make_layout(64)
     accuracies = [
-        evaluate(trained.model, images, labels, batch_size=64, layout=where)
-        for where in (None, layout, layout)
+        evaluate(trained.model, images, labels, batch_size=64, devices=where)
+        for where in (None, devices, devices)
     ]
     assert len(set(accuracies)) == 1, accuracies
 """

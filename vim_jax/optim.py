@@ -25,7 +25,7 @@ def scale_by_st_adam(
     *,
     mu_dtype: DTypeLike | None = None,
 ) -> optax.GradientTransformation:
-    r"""Rescale updates according to the ST-Adam algorithm.
+    """Rescale updates according to the ST-Adam algorithm.
 
     See `st_adam` for the equations. The result still needs a learning rate.
 
@@ -38,7 +38,7 @@ def scale_by_st_adam(
         parameters. The second moment is never kept in fewer than 32 bits.
 
     Returns:
-      A `optax.GradientTransformation`. Its updates have the dtypes of the
+      An `optax.GradientTransformation`. Its updates have the dtypes of the
       gradients it is given; the arithmetic is done in float32 at least.
 
     Raises:

@@ -370,7 +370,7 @@ def _initial_model(
     """
     from vim_jax.training.augment import check_crop
     from vim_jax.training.image_sets import resolve_num_classes, steps_in_epoch
-    from vim_jax.training.initial import described_config, initial_model
+    from vim_jax.training.initial import initial_model, model_config_of
 
     steps_in_epoch(sets.train, config.batch_size)
     shape = sets.train.images.shape[1:]
@@ -384,7 +384,7 @@ def _initial_model(
                 "network give --model-option normalize=fixed"
             )
         return initial_model(config, shape, classes, weights)
-    described_config(config, shape, classes)
+    model_config_of(config, shape, classes)
     return None
 
 

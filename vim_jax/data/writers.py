@@ -65,6 +65,29 @@ def write_atomically(
             discard(temporary)
 
 
+def replace_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file over an earlier one, so that its name never shows half of either.
+
+    For files of which one process at a time takes care: what it was writing when it was
+    killed is written over by the next.
+
+    Args:
+      path: the file, in a folder that is there, or is made.
+      data: its content.
+
+    Raises:
+      WriteError: if nothing can be written there; the earlier file is left as it is.
+    """
+    path = pathlib.Path(path)
+    partial = path.with_name(f"{path.name}.partial")
+    with in_one_sentence(path):
+        make_folder(path.parent)
+        partial.write_bytes(data)
+        sync_file(partial)
+        os.replace(partial, path)
+        sync_folder(path.parent)
+
+
 @contextlib.contextmanager
 def filling(folder: pathlib.Path) -> Iterator[Callable[[str, bytes], None]]:
     """Yields the function to write a file into a folder, by its relative name.

@@ -36,6 +36,11 @@ def standardize(
             f"The images are {images.dtype}: models take floats in [0, 1], such as "
             "images / 255."
         )
+    if images.ndim != 4:
+        raise ValueError(
+            f"The images are of shape {images.shape}: pass (n, height, width, "
+            "channels), one image as image[None]."
+        )
     expected = (*config.image_size, config.channels)
     if images.shape[1:] != expected:
         height, width, channels = images.shape[1:]

@@ -59,8 +59,10 @@ class MobileNetV2Config(ConvNetConfig):
 
     def __post_init__(self):
         ConvNetConfig.__post_init__(self)
+        if not self.stages:
+            raise ValueError("stages is empty: use at least one.")
         for stage in self.stages:
-            if len(stage) != 4 or min(stage) < 1 or stage[3] > 2:
+            if min(stage) < 1 or stage[3] > 2:
                 raise ValueError(
                     f"stages has {tuple(stage)}: use four positive numbers, expansion, "
                     "width, blocks and stride, and strides of 1 or 2."

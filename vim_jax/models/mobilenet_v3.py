@@ -92,10 +92,12 @@ class MobileNetV3Config(ConvNetConfig):
         if not self.rows:
             raise ValueError("rows is empty: use at least one block.")
         for row in self.rows:
-            if len(row) != 6 or min(*row[:3], row[5]) < 1 or row[5] > 2:
+            size, *_, stride = row
+            if min(*row[:3], stride) < 1 or size % 2 == 0 or stride > 2:
                 raise ValueError(
                     f"rows has {tuple(row)}: use size, expanded, width, squeeze, "
-                    "hard_swish and stride, positive, and strides of 1 or 2."
+                    "hard_swish and stride, positive, with an odd size and a stride of "
+                    "1 or 2."
                 )
         strides = [row[5] for row in self.rows]
         self.check_shrinking(2 ** (strides.count(2) + (-1 if self.small_images else 1)))

@@ -5,10 +5,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from flax import nnx
 
-from vim_jax.models.config import check_type
+from vim_jax.fields import check_type, plain
 from vim_jax.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config
 from vim_jax.models.mobilenet_v3 import SMALL, MobileNetV3, MobileNetV3Config
 from vim_jax.models.resnet import ResNet, ResNetConfig
@@ -162,23 +161,13 @@ def model_config(
     """
     options = checked_options(name, options)
     _, config_class, fixed = _MODELS[name]
-    size = _plain(image_size)
+    size = plain(image_size)
     return config_class(
-        num_classes=_plain(num_classes),
+        num_classes=plain(num_classes),
         image_size=(size, size) if isinstance(size, int) else size,
-        channels=_plain(channels),
+        channels=plain(channels),
         **{**fixed, **options},
     )
-
-
-def _plain(value: Any) -> Any:
-    """Return tuples for lists, as JSON makes them, and Python's for NumPy's numbers.
-
-    Configs are hashed, and written as JSON.
-    """
-    if isinstance(value, list | tuple):
-        return tuple(map(_plain, value))
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,7 +194,7 @@ def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name} has no option {option!r}: its options are {', '.join(known)}."
             )
     kinds = typing.get_type_hints(config_class)
-    plain = {option: _plain(value) for option, value in options.items()}
-    for option, value in plain.items():
+    found = {option: plain(value) for option, value in options.items()}
+    for option, value in found.items():
         check_type(option, value, kinds[option])
-    return plain
+    return found

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from vim_jax.models.config import ConvNetConfig, check_choice, check_stages
+from vim_jax.models.config import ConvNetConfig, check_stages
 from vim_jax.models.inputs import convnet_input
 from vim_jax.models.layers import ConvNorm, global_mean, max_pool_3x3
 from vim_jax.models.torch_weights import TorchTensor, conv_norm, linear
@@ -38,10 +38,10 @@ class ResNetConfig(ConvNetConfig):
 
     def __post_init__(self):
         ConvNetConfig.__post_init__(self)
-        check_choice("block", self.block, ("basic", "bottleneck"))
-        check_choice("shortcut", self.shortcut, ("pad", "project"))
         if isinstance(self.blocks, int):
             check_stages(self, "widths")
+            if self.blocks < 1:
+                raise ValueError(f"blocks is {self.blocks}: use at least 1.")
         else:
             check_stages(self, "blocks", "widths")
         narrow_to_wide = tuple(sorted(self.widths))
@@ -160,10 +160,11 @@ class Block(nnx.Module):
         self, x: Float[Array, "n h w c"], *, train: bool
     ) -> Float[Array, "n h2 w2 c2"]:
         """Map features to features, of half the sides when the stride is 2."""
-        y = x
-        for conv in self.convs:
-            # The last one is activated once its input is added.
-            y = conv(y if y is x else jax.nn.relu(y), train=train)
+        first, *others = self.convs
+        y = first(x, train=train)
+        # What the last one returns is activated once the input is added.
+        for conv in others:
+            y = conv(jax.nn.relu(y), train=train)
         if self.project is None:
             x = x[:, :: self.stride, :: self.stride]
             missing = y.shape[-1] - x.shape[-1]

@@ -37,7 +37,7 @@ def random_crop(
     Args:
       key: A PRNG key.
       image: The image, of any values.
-      largest: Largest shift in pixels, a multiple of `multiple`.
+      largest: Largest shift in pixels, rounded down to a multiple of `multiple`.
       multiple: Shifts are multiples of this many pixels: of the region size, for a
         mixed image.
 
@@ -46,8 +46,9 @@ def random_crop(
     """
     check_crop(largest, image.shape)
     count = largest // multiple
+    reach = count * multiple
     steps = jax.random.randint(key, (2,), 0, 2 * count + 1)
-    padded = jnp.pad(image, ((largest, largest), (largest, largest), (0, 0)))
+    padded = jnp.pad(image, ((reach, reach), (reach, reach), (0, 0)))
     start = (*(steps * multiple), jnp.zeros_like(steps[0]))
     return jax.lax.dynamic_slice(padded, start, image.shape)
 

@@ -9,7 +9,6 @@ counts as written once that is there, and as damaged once they disagree.
 
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 import warnings
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from vim_jax.data.writers import replace_atomically
 from vim_jax.training.parallel import is_main
 
 _KEEP = 2  # the latest, and the one to fall back to
@@ -80,12 +80,7 @@ def save(
         )
     if is_main():
         folder = directory / str(step)
-        partial = folder / (_MANIFEST + ".partial")
-        with open(partial, "w") as file:
-            file.write(json.dumps(_digests(folder)))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, folder / _MANIFEST)
+        replace_atomically(folder / _MANIFEST, json.dumps(_digests(folder)).encode())
     multihost_utils.sync_global_devices("checkpoint written")
 
 

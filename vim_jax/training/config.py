@@ -2,9 +2,9 @@
 
 import dataclasses
 import math
-import numbers
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_type_hints
 
+from vim_jax.fields import check_type, plain
 from vim_jax.mixer import VisualMixer
 from vim_jax.models import list_models
 from vim_jax.models.registry import checked_options
@@ -23,11 +23,6 @@ _LEAST = {
     "checkpoint_every": 1,
     "checkpoint_every_steps": 1,
 }
-_NUMBERS = (
-    "learning_rate", "clip_norm", "weight_decay", "warmup_fraction", "label_smoothing",
-    "ema",
-)  # fmt: skip
-_MAY_BE_NONE = ("num_classes", "clip_norm", "checkpoint_every_steps", "fresh")
 # Closer to 1, float32 cannot tell the weights of the first steps apart.
 _MOST_EMA = 0.99999
 
@@ -61,8 +56,9 @@ class TrainConfig:
         rates long, so it wants some.
       label_smoothing: Share of the target spread evenly over the classes, in
         [0, 1).
-      ema: Decay rate a step of a moving average of the parameters, in [0, 1). The
-        average is what is tested and handed back. 0 averages nothing.
+      ema: Decay rate a step of a moving average of the parameters, and of the
+        statistics of normalisation, in [0, 1). The average is what is tested and handed
+        back. 0 averages nothing.
       flip: Whether to mirror each training image left to right, or not, at random.
       crop: Largest shift of a training image in either direction, in pixels. What
         comes in from outside is black.
@@ -109,16 +105,12 @@ class TrainConfig:
             raise ValueError(
                 f"model is {self.model!r}: use one of {', '.join(list_models())}."
             )
-        if self.optimizer not in get_args(Optimizer):
-            names = ", ".join(f'"{name}"' for name in get_args(Optimizer))
-            raise ValueError(f"optimizer is {self.optimizer!r}: use one of {names}.")
+        self._set_plain()
         if self.optimizer == "adam" and self.weight_decay:
             raise ValueError(
                 f'weight_decay is {self.weight_decay} with optimizer "adam": use '
                 '"adamw", which is Adam with weight decay.'
             )
-        self._check_types()
-        self._set_python_numbers()
         options = checked_options(self.model, self.model_options)
         object.__setattr__(self, "model_options", options)
         for name, least in _LEAST.items():
@@ -151,28 +143,14 @@ class TrainConfig:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}: use 0 to {2**32 - 1}.")
 
-    def _check_types(self):
-        """Raises ValueError on a value that is not of its field's type."""
-        for names, kind, remedy in (
-            ([*_LEAST, "seed"], numbers.Integral, "a whole number"),
-            (_NUMBERS, numbers.Real, "a number"),
-            (("flip", "gradient_cosine"), bool, "True or False"),
-            (("fresh",), VisualMixer, "a VisualMixer, or None"),
-            (("model_options",), dict, "a dict of options by name"),
-        ):
-            for name in names:
-                value = getattr(self, name)
-                if value is None and name in _MAY_BE_NONE:
-                    continue
-                # True and False are instances of int.
-                is_bool = isinstance(value, bool)
-                if not isinstance(value, kind) or is_bool != (kind is bool):
-                    raise ValueError(f"{name} is {value!r}: use {remedy}.")
+    def _set_plain(self):
+        """Replaces values by plain ones, of their fields' types, or raises ValueError.
 
-    def _set_python_numbers(self):
-        """Replaces numbers of NumPy's, which JSON and Flax do not take."""
-        for names, kind in (([*_LEAST, "seed"], int), (_NUMBERS, float)):
-            for name in names:
-                value = getattr(self, name)
-                if value is not None:
-                    object.__setattr__(self, name, kind(value))
+        JSON and Flax take no numbers of NumPy's.
+        """
+        for name, kind in get_type_hints(TrainConfig).items():
+            value = plain(getattr(self, name))
+            check_type(name, value, kind)
+            if kind in (float, float | None) and value is not None:
+                value = float(value)
+            object.__setattr__(self, name, value)

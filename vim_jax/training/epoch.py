@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -41,6 +41,14 @@ class Totals:
     cosine: float = 0.0
     seconds: float = 0.0
 
+    def add(self, metrics: Metrics) -> None:
+        """Add those of another step."""
+        self.steps += 1
+        self.loss += float(metrics.loss)
+        self.correct += int(metrics.correct)
+        if metrics.cosine is not None:
+            self.cosine += float(metrics.cosine)
+
 
 def shuffled_batches(config: TrainConfig, epoch: int, size: int) -> np.ndarray:
     """Return the images of each of the epoch's batches: int32 [steps, batch_size]."""
@@ -55,15 +63,9 @@ def batches(
 ) -> Iterator[tuple[jax.Array, ...]]:
     """Yield images, labels and indices on the devices that they belong to."""
     images, labels = train_set
+    arrays = images, labels.astype(np.int32), np.arange(len(images), dtype=np.int32)
     for indices in chosen:
-        yield tuple(
-            parallel.put(layout.split, (len(indices), *shape), rows)
-            for shape, rows in (
-                (images.shape[1:], lambda s, i=indices: images[i[s]]),
-                ((), lambda s, i=indices: labels[i[s]].astype(np.int32)),
-                ((), indices.__getitem__),
-            )
-        )
+        yield tuple(parallel.put_rows(layout, array, indices) for array in arrays)
 
 
 def train_epoch(
@@ -109,25 +111,10 @@ def train_epoch(
 
     def look() -> None:
         nonlocal clock, interval
-        if not pending:
-            return
         found, finite = jax.device_get((pending, _finite(state)))
+        _check_finite(config, found, finite, first=earlier + totals.steps + 1)
         for metrics in found:
-            loss = float(metrics.loss)
-            totals.steps += 1
-            totals.loss += loss
-            totals.correct += int(metrics.correct)
-            if metrics.cosine is not None:
-                totals.cosine += float(metrics.cosine)
-            if not math.isfinite(loss):
-                step = earlier + totals.steps
-                raise _not_finite(config, f"The loss is {loss} at step {step}")
-        # The last step's loss is that of the parameters before it. Statistics and
-        # moments may overflow where parameters do not.
-        for name, what in _STATE.items():
-            if not finite[name]:
-                step = earlier + totals.steps
-                raise _not_finite(config, f"{what} not finite after step {step}")
+            totals.add(metrics)
         now = time.perf_counter()
         seconds, clock = now - clock, now
         totals.seconds += seconds
@@ -155,7 +142,6 @@ def train_epoch(
             save(state)
         if stop:
             raise SystemExit(EXIT_CODE)
-    look()
     return state
 
 
@@ -170,6 +156,32 @@ def checkpoint_due(config: TrainConfig, epoch: int, step: int) -> bool:
         or _divides(config.checkpoint_every, epoch)
         or _divides(config.checkpoint_every_steps, step)
     )
+
+
+def _check_finite(
+    config: TrainConfig,
+    found: Sequence[Metrics],
+    finite: dict[str, Any],
+    *,
+    first: int,
+) -> None:
+    """Raise FloatingPointError unless all is finite.
+
+    Args:
+      config: The run's settings.
+      found: Metrics of steps, on the host.
+      finite: What `_finite` said of the state after these.
+      first: Number of the first of the steps.
+    """
+    for step, metrics in enumerate(found, first):
+        if not math.isfinite(metrics.loss):
+            raise _not_finite(config, f"The loss is {metrics.loss} at step {step}")
+    # The last step's loss is that of the parameters before it. Statistics and
+    # moments may overflow where parameters do not.
+    last = first + len(found) - 1
+    for name, what in _STATE.items():
+        if not finite[name]:
+            raise _not_finite(config, f"{what} not finite after step {last}")
 
 
 @jax.jit

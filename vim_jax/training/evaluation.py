@@ -2,7 +2,7 @@
 
 import collections
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from vim_jax.mixer import VisualMixer
 from vim_jax.training.augment import image_keys, remix
 from vim_jax.training.image_sets import check_classes, check_labels
-from vim_jax.training.parallel import Layout, make_layout, put, spread
+from vim_jax.training.parallel import Layout, make_layout, put_rows, replicate
 from vim_jax.training.step import to_unit
 
 _APART = 2**32 - 1
@@ -32,7 +32,7 @@ def predict(
     times: int = 1,
     key: jax.Array | None = None,
     batch_size: int = 256,
-    layout: Layout | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> Float[np.ndarray, "n k"]:
     """Return a model's logits, over several shuffles of each image if asked to.
 
@@ -48,17 +48,21 @@ def predict(
       key: Of the shuffles: a PRNG key; image i of shuffle t uses
         `fold_in(fold_in(fold_in(key, 2**32 - 1), t), i)`, another key than any that
         `VisualMixer` makes of `key`. By default `jax.random.key(0)`.
-      batch_size: Images at a time; a multiple of the number of devices.
-      layout: Where batches lie; by default on the first device.
+      batch_size: Images at a time, over all devices together.
+      devices: Devices to use; by default the first of this process.
 
     Returns:
       float32 logits, in the order of the images.
 
     Raises:
-      ValueError: If times is below 1, or above without anything to shuffle by; if
-        `remixed` has no region size; if the images are not uint8 `n h w c`, or none.
+      ValueError: If times or batch_size is below 1, or times above without anything to
+        shuffle by; if `remixed` has no region size; if the images are not uint8
+        `n h w c`, or none.
     """
-    batches = _logits(model, images, remixed, times, key, batch_size, layout)
+    layout = make_layout(batch_size, devices or jax.local_devices()[:1])
+    batches = logits_of_batches(
+        model, images, batch_size, layout, remixed=remixed, times=times, key=key
+    )
     return np.concatenate(list(on_host(batches)))[: len(images)]
 
 
@@ -71,8 +75,7 @@ def evaluate(
     times: int = 1,
     key: jax.Array | None = None,
     batch_size: int = 256,
-    layout: Layout | None = None,
-    after_batch: Callable[[], None] | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> float:
     """Return the share of images whose largest logit is the label's.
 
@@ -84,8 +87,7 @@ def evaluate(
       times: See `predict`.
       key: See `predict`.
       batch_size: See `predict`.
-      layout: See `predict`.
-      after_batch: Called after each batch; what it raises ends the evaluation.
+      devices: See `predict`.
 
     Raises:
       ValueError: As `predict`, or if the labels are not one integer an image, each the
@@ -107,17 +109,37 @@ def evaluate(
       True
     """
     check_labels("the images", images, labels)
+    layout = make_layout(batch_size, devices or jax.local_devices()[:1])
+    batches = logits_of_batches(
+        model, images, batch_size, layout, remixed=remixed, times=times, key=key
+    )
+    return accuracy(batches, labels)
+
+
+def accuracy(
+    batches: Iterable[jax.Array],
+    labels: Int[np.ndarray, " n"],
+    after_batch: Callable[[], None] = lambda: None,
+) -> float:
+    """Return the share of images whose largest logit is the label's.
+
+    Args:
+      batches: Logits, as `logits_of_batches` computes them.
+      labels: Integer labels of the images.
+      after_batch: Called after each batch; what it raises ends the evaluation.
+
+    Raises:
+      ValueError: If a label is not the number of a logit.
+    """
 
     def classes() -> Iterator[jax.Array]:
-        batches = _logits(model, images, remixed, times, key, batch_size, layout)
         for number, logits in enumerate(batches):
             if number == 0:
                 check_classes("the images", labels, logits.shape[-1])
             yield jnp.argmax(logits, axis=-1)
-            if after_batch is not None:
-                after_batch()
+            after_batch()
 
-    found = np.concatenate(list(on_host(classes())))[: len(images)]
+    found = np.concatenate(list(on_host(classes())))[: len(labels)]
     return float((found == labels).mean())
 
 
@@ -138,10 +160,30 @@ def on_host(arrays: Iterable[jax.Array]) -> Iterator[np.ndarray]:
     yield from map(np.asarray, waiting)
 
 
-def _logits(
-    model, images, remixed, times, key, batch_size, layout
+def logits_of_batches(
+    model: nnx.Module,
+    images: UInt8[np.ndarray, "n h w c"],
+    batch_size: int,
+    layout: Layout,
+    *,
+    remixed: VisualMixer | None = None,
+    times: int = 1,
+    key: jax.Array | None = None,
 ) -> Iterator[jax.Array]:
-    """Yield the logits of batches, the last filled up with images that do not count."""
+    """Yield the logits of batches, the last filled up with images that do not count.
+
+    Args:
+      model: See `predict`, as for the others.
+      images: uint8 images.
+      batch_size: Images at a time.
+      layout: Where batches lie.
+      remixed: Shuffles each image anew.
+      times: Shuffles to average over.
+      key: Of the shuffles.
+
+    Raises:
+      ValueError: As `predict`.
+    """
     if times < 1:
         raise ValueError(f"times is {times}: use at least 1.")
     if times > 1 and remixed is None:
@@ -159,24 +201,17 @@ def _logits(
             f"images are {images.dtype} {images.shape}: pass uint8 [n, height, width, "
             "channels], at least one; a single image as image[None]."
         )
-    if layout is None:
-        layout = make_layout(batch_size, jax.local_devices()[:1])
     if remixed is not None:
         key = jax.random.key(0) if key is None else key
         # To repeat the shuffle that mixed an image would put some pixels back.
         key = jax.random.fold_in(key, _APART)
     graphdef, state = nnx.split(model)
-    state = spread(nnx.to_pure_dict(state), layout)
+    state = replicate(nnx.to_pure_dict(state), layout)
+    indices = np.arange(len(images), dtype=np.int32)
     for start in range(0, len(images), batch_size):
         # One shape for all batches, so that one program is compiled.
-        indices = np.minimum(np.arange(start, start + batch_size), len(images) - 1)
-        indices = indices.astype(np.int32)
-        batch = put(
-            layout.split,
-            (batch_size, *images.shape[1:]),
-            lambda rows, chosen=indices: images[chosen[rows]],
-        )
-        numbers = put(layout.split, (batch_size,), indices.__getitem__)
+        chosen = np.minimum(np.arange(start, start + batch_size), len(images) - 1)
+        batch, numbers = (put_rows(layout, x, chosen) for x in (images, indices))
         yield _forward(
             graphdef, remixed, times, layout.replicated, state, key, batch, numbers
         )

@@ -1,4 +1,4 @@
-"""Sets of labelled images as training takes them, checked and fingerprinted."""
+"""Sets of labelled images as training takes them: checks, fingerprints, thumbnails."""
 
 import functools
 import hashlib
@@ -22,10 +22,11 @@ def check_image_sets(train_set: ImageSet, test_sets: dict[str, ImageSet]) -> Non
       test_sets: Images and labels to test on, by name.
 
     Raises:
-      ValueError: If a set has the wrong dtype, shape or name, or is empty.
+      ValueError: If a set has images or labels of the wrong dtype or shape, a name
+        that is taken, or nothing in it.
     """
     expected = train_set[0].shape[1:]
-    for name, (images, labels) in {"train_set": train_set, **test_sets}.items():
+    for name, (images, labels) in [("train_set", train_set), *test_sets.items()]:
         if images.dtype != np.uint8 or images.ndim != 4:
             raise ValueError(
                 f"The images of {name} are {images.dtype} {images.shape}: pass uint8 "
@@ -107,7 +108,7 @@ def resolve_num_classes(
     """
     if num_classes is None:
         num_classes = max(2, int(train_set[1].max()) + 1)
-    for name, (_, labels) in {"train_set": train_set, **test_sets}.items():
+    for name, (_, labels) in [("train_set", train_set), *test_sets.items()]:
         check_classes(name, labels, num_classes)
     return num_classes
 
@@ -147,7 +148,12 @@ def thumbnails(
       originals: The images before, from which a level plans its regions.
       mixed: The images after.
       batch_size: Images at a time.
+
+    Raises:
+      ValueError: If there are no images.
     """
+    if len(mixed) == 0:
+        raise ValueError("mixed has no images: pass at least one.")
     starts = range(0, len(mixed), batch_size)
     parts = [
         _thumbnails(mixer, originals[i : i + batch_size], mixed[i : i + batch_size])

@@ -29,14 +29,14 @@ def initial_model(
     Raises:
       ValueError: If the options do not fit the model, or the weights do not.
     """
-    described = _described(config, image_shape, num_classes)
-    model = create_model(config.model, rngs=nnx.Rngs(config.seed), **described)
+    arguments = _model_arguments(config, image_shape, num_classes)
+    model = create_model(config.model, rngs=nnx.Rngs(config.seed), **arguments)
     if weights is not None:
         load_torch(model, weights, head=False, resize_positions=True)
     return model
 
 
-def described_config(
+def model_config_of(
     config: TrainConfig, image_shape: tuple[int, ...], num_classes: int
 ) -> Any:
     """Returns the config of the model that `initial_model` creates.
@@ -49,10 +49,11 @@ def described_config(
     Raises:
       ValueError: If the options do not fit the model.
     """
-    return model_config(config.model, **_described(config, image_shape, num_classes))
+    arguments = _model_arguments(config, image_shape, num_classes)
+    return model_config(config.model, **arguments)
 
 
-def _described(
+def _model_arguments(
     config: TrainConfig, image_shape: tuple[int, ...], num_classes: int
 ) -> dict[str, Any]:
     height, width, channels = image_shape
@@ -71,7 +72,7 @@ def check_model(
 
     `load_model` goes by the settings.
     """
-    expected = described_config(config, image_shape, num_classes)
+    expected = model_config_of(config, image_shape, num_classes)
     found = getattr(model, "config", None)
     if type(found) is not type(expected):
         raise ValueError(

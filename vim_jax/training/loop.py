@@ -2,12 +2,11 @@
 
 import contextlib
 import dataclasses
-import functools
 import importlib.metadata
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ from vim_jax.training import checkpoint, display, parallel, records, tensorboard
 from vim_jax.training.augment import check_crop
 from vim_jax.training.config import TrainConfig
 from vim_jax.training.epoch import Totals, checkpoint_due, train_epoch
-from vim_jax.training.evaluation import evaluate
+from vim_jax.training.evaluation import accuracy, logits_of_batches
 from vim_jax.training.image_sets import (
     ImageSet,
     check_image_sets,
@@ -55,6 +54,28 @@ class History:
     def final(self) -> dict[str, Any]:
         """The last epoch's metrics."""
         return self.epochs[-1]
+
+
+@dataclasses.dataclass(slots=True)
+class Done:
+    """How far a run is: what a checkpoint holds besides the state.
+
+    Attributes:
+      epochs: As in `History`, of those that are finished.
+      totals: Of the epoch that is not.
+    """
+
+    epochs: list[dict[str, Any]]
+    totals: Totals
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, Any]) -> "Done":
+        """Return what `dataclasses.asdict` was made of."""
+        return cls(metadata["epochs"], Totals(**metadata["totals"]))
+
+    def steps(self, steps_per_epoch: int) -> int:
+        """Return the number of steps taken."""
+        return len(self.epochs) * steps_per_epoch + self.totals.steps
 
 
 def train(
@@ -128,10 +149,8 @@ def train(
       >>> history.final["step"]
       4
     """
-    check_image_sets(train_set, test_sets)
-    num_classes = resolve_num_classes(config.num_classes, train_set, test_sets)
-    steps_per_epoch = steps_in_epoch(train_set, config.batch_size)
-    check_crop(config.crop, train_set[0].shape[1:])
+    num_classes, steps_per_epoch = _check(config, train_set, test_sets)
+    image_shape = train_set[0].shape[1:]
     if write_tensorboard:
         if out is None:
             raise ValueError("write_tensorboard is True without out: give a folder.")
@@ -140,9 +159,9 @@ def train(
     optimizer = make_optimizer(config, config.epochs * steps_per_epoch)
     given = model
     if model is None:
-        model = initial_model(config, train_set[0].shape[1:], num_classes)
+        model = initial_model(config, image_shape, num_classes)
     else:
-        check_model(model, config, train_set[0].shape[1:], num_classes)
+        check_model(model, config, image_shape, num_classes)
     graphdef, state = init_state(
         model, optimizer, ema=config.ema, gradient_cosine=config.gradient_cosine
     )
@@ -155,24 +174,21 @@ def train(
 
     is_main = parallel.is_main()
     folder = None if out is None else pathlib.Path(out)
-    epochs: list[dict[str, Any]] = []
-    totals = Totals()
+    done = Done([], Totals())
     stop = False
     bar = display.progress_bar(progress and is_main)
     # Without a folder there is nothing that SIGTERM should wait for.
     listening = (
-        holding_back_sigterm() if folder else contextlib.nullcontext(lambda: False)
+        contextlib.nullcontext(lambda: False)
+        if folder is None
+        else holding_back_sigterm()
     )
 
     def save(state: TrainState) -> None:
         if folder is not None:
-            step = len(epochs) * steps_per_epoch + totals.steps
-            metadata = {"epochs": epochs, "totals": dataclasses.asdict(totals)}
+            metadata = dataclasses.asdict(done)
+            step = done.steps(steps_per_epoch)
             checkpoint.save(folder / "checkpoints", step, state, metadata)
-
-    def save_and_stop(state: TrainState) -> NoReturn:
-        save(state)
-        raise SystemExit(EXIT_CODE)
 
     with bar, listening as sigterm_came, contextlib.ExitStack() as stack:
         if folder is not None:
@@ -181,24 +197,29 @@ def train(
             records.claim(folder, config, train_set, test_sets, given)
             restored = checkpoint.restore_latest(folder / "checkpoints", state)
             if restored is not None:
-                state, epochs = restored.state, restored.metadata["epochs"]
-                totals = Totals(**restored.metadata["totals"])
+                state, done = restored.state, Done.from_metadata(restored.metadata)
             if is_main:
                 # Epochs after the checkpoint are run again, and so are their lines.
-                records.write_metrics(folder, epochs)
-        resumed_at = len(epochs)
+                records.write_metrics(folder, done.epochs)
+        resumed_at = len(done.epochs)
         write_summaries = None
         unfinished = resumed_at < config.epochs
         if write_tensorboard and folder is not None and is_main and unfinished:
             first = resumed_at * steps_per_epoch + 1
             write_summaries = stack.enter_context(tensorboard.writing(folder, first))
         task = bar.add_task(config.model, total=config.epochs * steps_per_epoch)
-        bar.update(task, completed=resumed_at * steps_per_epoch + totals.steps)
+        bar.update(task, completed=done.steps(steps_per_epoch))
+
+        def heed_sigterm() -> None:
+            if parallel.in_any(sigterm_came()):
+                save(state)
+                raise SystemExit(EXIT_CODE)
+
         for epoch in range(resumed_at + 1, config.epochs + 1):
             state = train_epoch(
                 train_step,
                 state,
-                totals,
+                done.totals,
                 train_set,
                 config,
                 epoch=epoch,
@@ -208,28 +229,19 @@ def train(
                 advance=lambda steps: bar.update(task, advance=steps),
             )
             start = time.perf_counter()
-            seen = steps_per_epoch * config.batch_size
+            trained = merge(graphdef, state)
             record = {
                 "epoch": epoch,
                 "step": epoch * steps_per_epoch,
-                "train_loss": totals.loss / seen,
-                "train_accuracy": totals.correct / seen,
+                **_means(config, done.totals, epoch),
+                **_accuracies(
+                    trained, test_sets, config.batch_size, layout, heed_sigterm
+                ),
             }
-            if config.gradient_cosine:
-                pairs = steps_per_epoch - (epoch == 1)
-                record["gradient_cosine"] = totals.cosine / max(pairs, 1)
-            record |= _accuracies(
-                merge(graphdef, state),
-                test_sets,
-                config.batch_size,
-                layout,
-                sigterm_came=sigterm_came,
-                save_and_stop=functools.partial(save_and_stop, state),
-            )
-            seconds = totals.seconds + time.perf_counter() - start
+            seconds = done.totals.seconds + time.perf_counter() - start
             record["seconds"] = round(seconds, 3)
-            epochs.append(record)
-            totals = Totals()
+            done.epochs.append(record)
+            done.totals = Totals()
             if progress and is_main:
                 bar.console.print(display.summary(record, config.epochs))
             if folder is not None and is_main:
@@ -245,17 +257,47 @@ def train(
         if (
             folder is not None
             and is_main
-            and (resumed_at < config.epochs or not (folder / "result.json").exists())
+            and (unfinished or not (folder / "result.json").exists())
         ):
-            shape = train_set[0].shape[1:]
             names = None if label_names is None else list(label_names)
-            result = _result(config, num_classes, shape, names, state, epochs)
+            result = _result(
+                config, num_classes, image_shape, names, state, done.epochs
+            )
             records.write_result(folder, result)
         stop = stop or parallel.in_any(sigterm_came())
     if stop:
         raise SystemExit(EXIT_CODE)
     state = parallel.on_one_device(state)
-    return History(config=config, epochs=epochs, model=merge(graphdef, state))
+    return History(config=config, epochs=done.epochs, model=merge(graphdef, state))
+
+
+def _check(
+    config: TrainConfig, train_set: ImageSet, test_sets: dict[str, ImageSet]
+) -> tuple[int, int]:
+    """Return the number of classes, and of steps in an epoch, if data and config fit.
+
+    Raises:
+      ValueError: If they do not.
+    """
+    check_image_sets(train_set, test_sets)
+    num_classes = resolve_num_classes(config.num_classes, train_set, test_sets)
+    steps_per_epoch = steps_in_epoch(train_set, config.batch_size)
+    check_crop(config.crop, train_set[0].shape[1:])
+    return num_classes, steps_per_epoch
+
+
+def _means(config: TrainConfig, totals: Totals, epoch: int) -> dict[str, float]:
+    """Return the means over an epoch, while training."""
+    seen = totals.steps * config.batch_size
+    means = {
+        "train_loss": totals.loss / seen,
+        "train_accuracy": totals.correct / seen,
+    }
+    if config.gradient_cosine:
+        # The first step of all has none before it.
+        pairs = totals.steps - (epoch == 1)
+        means["gradient_cosine"] = totals.cosine / max(pairs, 1)
+    return means
 
 
 def _accuracies(
@@ -263,26 +305,14 @@ def _accuracies(
     test_sets: dict[str, ImageSet],
     batch_size: int,
     layout: parallel.Layout,
-    *,
-    sigterm_came: Callable[[], bool],
-    save_and_stop: Callable[[], NoReturn],
+    after_batch: Callable[[], None],
 ) -> dict[str, float]:
-    """Return the accuracy on each test set, if there is time for that."""
-
-    def look() -> None:
-        if parallel.in_any(sigterm_came()):
-            save_and_stop()
-
+    """Return the accuracy on each test set; `after_batch` may end it before."""
     found = {}
-    for name, test_set in test_sets.items():
-        look()
-        found[f"{name}_accuracy"] = evaluate(
-            model,
-            *test_set,
-            batch_size=batch_size,
-            layout=layout,
-            after_batch=look,
-        )
+    for name, (images, labels) in test_sets.items():
+        after_batch()
+        batches = logits_of_batches(model, images, batch_size, layout)
+        found[f"{name}_accuracy"] = accuracy(batches, labels, after_batch)
     return found
 
 

@@ -109,8 +109,11 @@ def make_layout(batch_size: int, devices: Sequence[Any] | None = None) -> Layout
       devices: The devices; None takes all, of all processes.
 
     Raises:
-      ValueError: If it does not divide over the devices of several processes.
+      ValueError: If it is below 1, or does not divide over the devices of several
+        processes.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: use at least 1.")
     devices = jax.devices() if devices is None else list(devices)
     if batch_size % len(devices):
         multiple = f"use a multiple of {len(devices)}."
@@ -132,46 +135,41 @@ def make_layout(batch_size: int, devices: Sequence[Any] | None = None) -> Layout
     )
 
 
-def put(
-    sharding: NamedSharding,
-    shape: tuple[int, ...],
-    rows: Callable[[slice], np.ndarray],
-) -> jax.Array:
-    """Return an array of which each process reads only what its devices hold.
+def put_rows(layout: Layout, array: np.ndarray, chosen: np.ndarray) -> jax.Array:
+    """Return rows of an array, split over the devices.
+
+    Each process reads only what its devices hold.
 
     Args:
-      sharding: Of the array; its axes after the first are not split.
-      shape: Of the array.
-      rows: Returns a slice of the array along its first axis.
+      layout: Where batches lie.
+      array: Of any shape, such as a memory map.
+      chosen: Numbers of the rows.
     """
 
     def read(index: Any) -> np.ndarray:
-        return rows(index[0])
+        return array[chosen[index[0]]]
 
-    return jax.make_array_from_callback(shape, sharding, read)
+    shape = (len(chosen), *array.shape[1:])
+    return jax.make_array_from_callback(shape, layout.split, read)
 
 
 def replicate(tree: Any, layout: Layout) -> Any:
-    """Return a tree of arrays, equal in all processes, with a copy on each device."""
+    """Return a tree of arrays with a copy on each device, wherever they lie.
+
+    The arrays are equal in all processes, which call this together.
+    """
+    if layout.replicated.is_fully_addressable:
+        return jax.device_put(tree, layout.replicated)
 
     def copy(x):
+        if x.sharding == layout.replicated:
+            return x
         host = np.asarray(x)
         return jax.make_array_from_callback(
             host.shape, layout.replicated, host.__getitem__
         )
 
     return jax.tree.map(copy, tree)
-
-
-def spread(tree: Any, layout: Layout) -> Any:
-    """Return a tree of arrays with a copy on each device, wherever it lies.
-
-    The arrays are equal in all processes, which call this together.
-    """
-    if layout.replicated.is_fully_addressable:
-        return jax.device_put(tree, layout.replicated)
-    there = all(x.sharding == layout.replicated for x in jax.tree.leaves(tree))
-    return tree if there else replicate(tree, layout)
 
 
 def on_one_device(tree: Any) -> Any:

@@ -7,7 +7,6 @@ outcome, there only once the run is complete; `load_model` goes by it.
 
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +15,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from vim_jax.data.writers import replace_atomically
 from vim_jax.training.config import TrainConfig
 from vim_jax.training.image_sets import ImageSet, fingerprint
 from vim_jax.training.parallel import in_all, is_main
@@ -65,8 +65,7 @@ def claim(
                     f"{folder} holds checkpoints of a run whose config.json is gone: "
                     "use another folder for out, or delete that one."
                 )
-            folder.mkdir(parents=True, exist_ok=True)
-            _write_atomically(path, json.dumps(run, indent=2) + "\n")
+            _write(path, json.dumps(run, indent=2) + "\n")
 
     def check() -> None:
         there = _read_run(path)
@@ -161,7 +160,7 @@ def _same_start(one: list[float] | None, other: list[float] | None) -> bool:
 
 def write_metrics(folder: pathlib.Path, epochs: list[dict[str, Any]]) -> None:
     """Replace ``metrics.jsonl`` by these epochs' lines."""
-    _write_atomically(folder / "metrics.jsonl", "".join(map(_line, epochs)))
+    _write(folder / "metrics.jsonl", "".join(map(_line, epochs)))
 
 
 def append_metrics(folder: pathlib.Path, epoch: dict[str, Any]) -> None:
@@ -172,7 +171,7 @@ def append_metrics(folder: pathlib.Path, epoch: dict[str, Any]) -> None:
 
 def write_result(folder: pathlib.Path, result: dict[str, Any]) -> None:
     """Write ``result.json``, whole or not at all, over any earlier one."""
-    _write_atomically(folder / "result.json", json.dumps(result, indent=2) + "\n")
+    _write(folder / "result.json", json.dumps(result, indent=2) + "\n")
 
 
 def read_result(folder: pathlib.Path) -> dict[str, Any]:
@@ -205,10 +204,5 @@ def _line(epoch: dict[str, Any]) -> str:
     return json.dumps(epoch) + "\n"
 
 
-def _write_atomically(path: pathlib.Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+def _write(path: pathlib.Path, text: str) -> None:
+    replace_atomically(path, text.encode())

@@ -61,7 +61,8 @@ def init_state(
 
 def merge(graphdef: Any, state: TrainState) -> Any:
     """Return the model of a training state: of the averages, if there are any."""
-    return nnx.merge(graphdef, *(state.average or (state.params, state.rest)))
+    trained = state.params, state.rest
+    return nnx.merge(graphdef, *(trained if state.average is None else state.average))
 
 
 def to_unit(images: UInt8[Array, "n h w c"]) -> Float[Array, "n h w c"]:
