@@ -25,7 +25,7 @@ def scale_by_st_adam(
     *,
     mu_dtype: DTypeLike | None = None,
 ) -> optax.GradientTransformation:
-    """Rescale updates according to the ST-Adam algorithm.
+    """Rescales updates according to the ST-Adam algorithm.
 
     See `st_adam` for the equations. The result still needs a learning rate.
 
@@ -170,7 +170,7 @@ def st_adam(
 
 
 def _widen(tree: optax.Params) -> optax.Params:
-    """Cast floats of fewer than 32 bits to float32."""
+    """Casts floats of fewer than 32 bits to float32."""
 
     def widen(x):
         narrow = jnp.issubdtype(x.dtype, jnp.inexact) and jnp.finfo(x.dtype).bits < 32
@@ -180,7 +180,7 @@ def _widen(tree: optax.Params) -> optax.Params:
 
 
 def _check_wide_enough(name: str, value: ArrayLike) -> None:
-    """Reject hyperparameters whose dtype rounds 0.999 to 1 or 1e-8 to 0."""
+    """Rejects hyperparameters whose dtype rounds 0.999 to 1 or 1e-8 to 0."""
     dtype = getattr(value, "dtype", None)
     if dtype in (jnp.bfloat16, jnp.float16):
         raise ValueError(

@@ -52,7 +52,7 @@ def train_test_arrays(
     side: int | None = None,
     progress: _Progress | None = None,
 ) -> TrainTest:
-    """Read the training and the test images of a labelled set into memory.
+    """Reads the training and the test images of a labelled set into memory.
 
     A TFDS data set with a split "train" is read by its own splits: "test", or else
     "validation", is the test set. Every other set is divided here: of each class,
@@ -243,7 +243,7 @@ def _remedy(shape: tuple[int, ...], other: tuple[int, ...]) -> str:
 def native_sides(
     spec: str | os.PathLike[str], *, data_dir: str | os.PathLike[str] | None = None
 ) -> set[int]:
-    """Return the shorter sides, in pixels, of some images all over a set.
+    """Returns the shorter sides, in pixels, of some images all over a set.
 
     Args:
       spec: the set; see `train_test_arrays`.
@@ -257,7 +257,7 @@ def native_sides(
 
 
 def middle_square(image: np.ndarray, side: int) -> np.ndarray:
-    """Return the square in an image's middle, resized to so many pixels a side."""
+    """Returns the square in an image's middle, resized to so many pixels a side."""
     if image.shape[:2] == (side, side):
         return image
     picture = ImageOps.fit(

@@ -59,7 +59,7 @@ class Decoded:
 
 
 def decode(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> Decoded:
-    """Read the pixels of an image file.
+    """Reads the pixels of an image file.
 
     PNG, JPEG, WebP, BMP and TIFF are read. Grey, grey with alpha, RGB, RGBA (8 bits a
     channel) and 16-bit grey keep their mode; other pixel formats are converted, and
@@ -97,7 +97,7 @@ def decode(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> De
 def decode_bytes(
     data: bytes, name: str, *, max_pixels: int | None = None, upright: bool = True
 ) -> Decoded:
-    """Decode the content of a file as `decode` does.
+    """Decodes the content of a file as `decode` does.
 
     Args:
       data: the encoded image.
@@ -139,7 +139,7 @@ def decode_bytes(
 
 @contextlib.contextmanager
 def _quiet_pillow() -> Iterator[int | None]:
-    """Silence Pillow and lift its pixel limit, which `_check_size` replaces.
+    """Silences Pillow and lifts its pixel limit, which `_check_size` replaces.
 
     Pillow's limit is one for the whole process, and warns where ours raises.
 
@@ -168,7 +168,7 @@ def _check_size(image: Image.Image, name: str, limit: int | None) -> None:
 
 
 def _refuse_what_pillow_would_cut(image: Image.Image, data: bytes, name: str) -> None:
-    """Raise for pixel formats that Pillow opens, or converts, with a loss of bits.
+    """Raises for pixel formats that Pillow opens, or converts, with a loss of bits.
 
     Pillow opens 16-bit colour as 8-bit colour without a word, so the file's header
     has to be asked.
@@ -192,7 +192,7 @@ def _refuse_what_pillow_would_cut(image: Image.Image, data: bytes, name: str) ->
 
 
 def _pixels(image: Image.Image, name: str, notes: list[str]) -> tuple[np.ndarray, str]:
-    """Decode an opened image into an array and its mode."""
+    """Decodes an opened image into an array and its mode."""
     # Loading a TIFF parses its tags again, with warnings; the others only decode.
     parses = isinstance(image, TiffImagePlugin.TiffImageFile)
     try:
@@ -222,7 +222,7 @@ def _pixels(image: Image.Image, name: str, notes: list[str]) -> tuple[np.ndarray
 
 
 def _convert(image: Image.Image) -> tuple[Image.Image, str | None]:
-    """Return the image in a mode that is kept, and what was changed."""
+    """Returns the image in a mode that is kept, and what was changed."""
     marked = "transparency" in image.info
     if image.mode == "P":
         origin, mode = "a palette", "RGBA" if image.has_transparency_data else "RGB"
@@ -238,7 +238,7 @@ def _convert(image: Image.Image) -> tuple[Image.Image, str | None]:
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:
-    """Return the EXIF orientation, 1 (upright) to 8; Pillow turns TIFF by itself."""
+    """Returns the EXIF orientation, 1 (upright) to 8; Pillow turns TIFF by itself."""
     try:
         with _quiet_pillow():
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -250,7 +250,7 @@ def _orientation(image: Image.Image, notes: list[str]) -> int:
 
 
 def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an EXIF orientation on `(h, w)` or `(h, w, c)` pixels."""
+    """Undoes an EXIF orientation on `(h, w)` or `(h, w, c)` pixels."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -26,7 +26,7 @@ _PHOTOGRAPHS = {
 
 
 def embedded(name: str) -> LazySource:
-    """Open a small set of real images that is on this machine already.
+    """Opens a small set of real images that is on this machine already.
 
     Args:
       name: "photographs" (8 of scikit-image, 300 to 512 pixels high, colour and
@@ -55,7 +55,7 @@ def _missing(package: str) -> DataError:
 
 
 def _skimage_data() -> pathlib.Path:
-    """Return the folder of the images inside scikit-image.
+    """Returns the folder of the images inside scikit-image.
 
     They are read as files: `skimage.data` would import all of scikit-image, and fetch
     from the network what is not there.
@@ -102,7 +102,7 @@ def _digits() -> LazySource:
 def _arrays(
     name: str, images: np.ndarray, labels: np.ndarray, label_names: tuple[str, ...]
 ) -> LazySource:
-    """Make a source of uint8 `(n, h, w)` images and their labels."""
+    """Makes a source of uint8 `(n, h, w)` images and their labels."""
     ids = tuple(f"{name}-{i:06d}" for i in range(len(images)))
     read = functools.partial(_from_arrays, images, labels, ids)
     return LazySource(ids, read, label_names)

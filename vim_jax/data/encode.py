@@ -16,7 +16,7 @@ _USUAL = -1  # Whichever strategy Pillow has for images.
 
 
 def mode_of(image: np.ndarray) -> str:
-    """Return the mode of an array of pixels.
+    """Returns the mode of an array of pixels.
 
     Args:
       image: uint8 `(h, w)`, `(h, w, 1)`, `(h, w, 2)`, `(h, w, 3)` or `(h, w, 4)`, or
@@ -41,7 +41,7 @@ def mode_of(image: np.ndarray) -> str:
 
 
 def encode(image: np.ndarray, fmt: str, *, shuffled: bool = False) -> bytes:
-    """Encode pixels so that `decode` gives them back bit for bit.
+    """Encodes pixels so that `decode` gives them back bit for bit.
 
     Nothing but pixels is written: no EXIF (hence no GPS position), no colour profile,
     no text.
@@ -95,7 +95,7 @@ def _check_webp(pixels: np.ndarray, mode: str) -> None:
 
 
 def as_mode(image: np.ndarray, mode: str) -> np.ndarray:
-    """Rewrite pixels in another mode where that loses nothing.
+    """Rewrites pixels in another mode where that loses nothing.
 
     Args:
       image: pixels; see `mode_of` for the shapes.

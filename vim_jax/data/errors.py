@@ -27,7 +27,7 @@ class WriteError(DataError):
 
 
 def brief(error: BaseException) -> str:
-    """Return the first line of an exception's message, without its final full stop.
+    """Returns the first line of an exception's message, without its final full stop.
 
     Library messages may run over pages; a sentence has room for their first line.
     """

@@ -72,11 +72,11 @@ class LazySource:
     skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Return the number of images."""
+        """Returns the number of images."""
         return len(self.ids)
 
     def __getitem__(self, index: SupportsIndex) -> Example:
-        """Read one image; negative indices count from the end.
+        """Reads one image; negative indices count from the end.
 
         Raises:
           IndexError: if there is no such index, as the sequence protocol asks.

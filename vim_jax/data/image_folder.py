@@ -14,7 +14,7 @@ from vim_jax.data.example import Example, LazySource
 def folder(
     path: str | os.PathLike[str], *, max_pixels: int | None = None
 ) -> LazySource:
-    """List the images of a folder and of its sub-folders; decodes none of them.
+    """Lists the images of a folder and of its sub-folders; decodes none of them.
 
     An image's id is its path below the folder, with forward slashes; images come in
     the order of their ids. The first part of that path is the image's class. Hidden
@@ -52,7 +52,7 @@ def folder(
 
 
 def output_name(id: str, suffix: str) -> str:
-    """Return the relative path under which an image is published.
+    """Returns the relative path under which an image is published.
 
     Args:
       id: an image's id: a relative path with forward slashes, or any other name.
@@ -73,7 +73,7 @@ def output_name(id: str, suffix: str) -> str:
 
 
 def collisions(ids: Iterable[str], suffix: str) -> dict[str, str]:
-    """Find the images whose output would overwrite that of another.
+    """Finds the images whose output would overwrite that of another.
 
     "d/a.jpg" and "d/a.png" both become "d/a.png". Names that differ only in case or
     in Unicode composition collide too, since on some file systems they are one file.
@@ -107,14 +107,14 @@ def collisions(ids: Iterable[str], suffix: str) -> dict[str, str]:
 
 
 def _file_key(name: str) -> str:
-    """Return what names have in common that some file system takes for one."""
+    """Returns what names have in common that some file system takes for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _walk(
     directory: pathlib.Path, prefix: str, above: tuple[tuple[int, int], ...]
 ) -> Iterator[tuple[str, bool]]:
-    """Yield the relative path of every file, and whether it is an image.
+    """Yields the relative path of every file, and whether it is an image.
 
     Args:
       directory: the folder to list.

@@ -20,7 +20,7 @@ def open_source(
     data_dir: str | os.PathLike[str] | None = None,
     max_pixels: int | None = None,
 ) -> LazySource:
-    """Open the source that a string describes.
+    """Opens the source that a string describes.
 
     Args:
       spec: in this order of preference: "embedded:digits" and the like; an existing
@@ -49,7 +49,7 @@ def open_source(
 def splits_of(
     spec: str | os.PathLike[str], *, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[str, ...]:
-    """Return the names of the splits of what `open_source` would open.
+    """Returns the names of the splits of what `open_source` would open.
 
     None, if it is no TFDS data set.
 

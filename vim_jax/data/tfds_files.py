@@ -30,17 +30,17 @@ _MIN_BYTES = 3
 
 
 def is_full(examples: int, size: int) -> bool:
-    """Return whether a shard of so many examples and bytes takes no more."""
+    """Returns whether a shard of so many examples and bytes takes no more."""
     return examples >= _SHARD_EXAMPLES or size >= _SHARD_BYTES
 
 
 def shard_path(folder: str | os.PathLike[str], split: str, index: int) -> pathlib.Path:
-    """Return the file of a shard, counted from 0."""
+    """Returns the file of a shard, counted from 0."""
     return pathlib.Path(folder) / f"{NAME}-{split}.array_record-{index:05d}"
 
 
 def id_line(id: str) -> str:
-    """Return an id as it stands in the list of the ids of a split."""
+    """Returns an id as it stands in the list of the ids of a split."""
     return json.dumps(id) + "\n"
 
 
@@ -50,7 +50,7 @@ def check_example(
     label: int | None,
     label_names: tuple[str, ...] | None,
 ) -> str:
-    """Return the mode of an example's image; takes what `serialize` takes.
+    """Returns the mode of an example's image; takes what `serialize` takes.
 
     Raises:
       DataError: if no data set can hold the example.
@@ -76,7 +76,7 @@ def check_example(
 def other_mode(
     id: str, mode: str, path: str | os.PathLike[str], first: str
 ) -> DataError:
-    """Return the error of an image whose mode is not that of the first image."""
+    """Returns the error of an image whose mode is not that of the first image."""
     return DataError(
         f"image {id!r} has the mode {mode}, but the data set {os.fspath(path)} was "
         f"begun with {first}: convert it, or publish an image folder"
@@ -89,7 +89,7 @@ def serialize(
     label: int | None,
     label_names: tuple[str, ...] | None,
 ) -> bytes:
-    """Return an example as it stands in a shard.
+    """Returns an example as it stands in a shard.
 
     Args:
       id: its name.
@@ -150,19 +150,19 @@ class ShardWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Begin a new file."""
+        """Begins a new file."""
         # One record a group: any one can be read without its neighbours.
         self._writer = ArrayRecordWriter(os.fspath(path), "group_size:1")
         self.examples = self.size = 0
 
     def add(self, example: bytes) -> None:
-        """Write the next example."""
+        """Writes the next example."""
         self._writer.write(example)
         self.examples += 1
         self.size += len(example)
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finishes the file."""
         self._writer.close()
 
 
@@ -174,7 +174,7 @@ def write_description(
     label_names: tuple[str, ...] | None,
     description: str = "Images mixed by vim_jax.",
 ) -> None:
-    """Write what TFDS needs to know to read the shards in a folder.
+    """Writes what TFDS needs to know to read the shards in a folder.
 
     Args:
       folder: where the shards are.
@@ -220,7 +220,7 @@ def write_description(
 
 
 def publish_folder(folder: pathlib.Path, path: pathlib.Path) -> None:
-    """Bring the files of a folder to the disk and give it its final name.
+    """Brings the files of a folder to the disk and gives it its final name.
 
     Raises:
       OSError: if the disk fails, or the name is taken by a file or a folder that is

@@ -11,7 +11,7 @@ from vim_jax.data.errors import DataError, brief
 
 
 def import_tfds() -> Any:
-    """Return the module `tensorflow_datasets`.
+    """Returns the module `tensorflow_datasets`.
 
     It is imported here and not at the top of a module because it takes half a second
     that users of image folders need not wait.
@@ -45,7 +45,7 @@ def import_tfds() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep TFDS from logging warnings, where an exception says the same better."""
+    """Keeps TFDS from logging warnings, where an exception says the same better."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

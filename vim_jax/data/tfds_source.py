@@ -25,7 +25,7 @@ def tfds(
     *,
     max_pixels: int | None = None,
 ) -> LazySource:
-    """Open one split of a data set that TFDS has prepared; downloads nothing.
+    """Opens one split of a data set that TFDS has prepared; downloads nothing.
 
     Both the array_record and the default tfrecord format are read, and neither needs
     TensorFlow. Images are decoded by Pillow and, as in TFDS, not turned by their EXIF
@@ -65,7 +65,7 @@ def tfds(
 def split_names(
     name: str, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[str, ...]:
-    """Return the names of the splits of a prepared data set.
+    """Returns the names of the splits of a prepared data set.
 
     Raises:
       DataError: as `tfds`.
@@ -74,12 +74,12 @@ def split_names(
 
 
 def is_prepared_folder(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is the folder of a data set prepared by TFDS."""
+    """Returns whether a path is the folder of a data set prepared by TFDS."""
     return (pathlib.Path(path) / "dataset_info.json").is_file()
 
 
 def open_builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
-    """Return the TFDS builder of a prepared data set.
+    """Returns the TFDS builder of a prepared data set.
 
     Raises:
       DataError: as `tfds`.
@@ -117,7 +117,7 @@ def _recipe(name: str) -> str:
 
 
 def _found(name: str, data_dir: str | os.PathLike[str] | None) -> str:
-    """Name the configurations that are there when the one asked for is not."""
+    """Names the configurations that are there when the one asked for is not."""
     if data_dir is None:
         return ""
     base = name.partition("/")[0].partition(":")[0]
@@ -148,7 +148,7 @@ def _image_key(features: Any, name: str) -> str:
 
 
 def _is_encoded(feature: Any) -> bool:
-    """Return whether a feature holds image files; masks do not count."""
+    """Returns whether a feature holds image files; masks do not count."""
     features = import_tfds().features
     labelled = isinstance(feature, features.LabeledImage)
     return isinstance(feature, features.Image) and not labelled
@@ -163,7 +163,7 @@ def _label_key(features: Any) -> str | None:
 
 
 def _ids(builder: Any, split: str, name: str) -> tuple[str, ...]:
-    """Return the ids of a split or of a part of one."""
+    """Returns the ids of a split or of a part of one."""
     library = import_tfds()
     splits = builder.info.splits
     try:
@@ -188,7 +188,7 @@ def _ids(builder: Any, split: str, name: str) -> tuple[str, ...]:
 
 
 def ids_path(folder: str | os.PathLike[str], split: str) -> pathlib.Path:
-    """Return the file in which `TfdsWriter` notes the ids of a split.
+    """Returns the file in which `TfdsWriter` notes the ids of a split.
 
     The records hold them too, but to learn them there means to read every image.
     """

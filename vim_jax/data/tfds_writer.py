@@ -47,7 +47,7 @@ class TfdsWriter:
         label_names: Sequence[str] | None = None,
         description: str = "Images mixed by vim_jax.",
     ) -> None:
-        """Prepare a data set; creates nothing but a hidden folder.
+        """Prepares a data set; creates nothing but a hidden folder.
 
         Args:
           path: the folder of the data set, which must not exist yet.
@@ -90,7 +90,7 @@ class TfdsWriter:
         return self._folder
 
     def __enter__(self) -> "TfdsWriter":
-        """Return the writer itself."""
+        """Returns the writer itself."""
         return self
 
     def __exit__(
@@ -99,7 +99,7 @@ class TfdsWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the data set its name, or removes it if there was an exception."""
+        """Gives the data set its name, or removes it if there was an exception."""
         try:
             if kind is None:
                 self._finish()
@@ -117,7 +117,7 @@ class TfdsWriter:
         *,
         split: str = "train",
     ) -> None:
-        """Add one image at the end of a split.
+        """Adds one image at the end of a split.
 
         An image that is refused changes nothing: others may follow. After a failure to
         write, the data set is lost: nothing more is accepted or given its name.
@@ -153,7 +153,7 @@ class TfdsWriter:
         self._ids.setdefault(split, {})[id] = None
 
     def _open_shard(self, split: str) -> ShardWriter:
-        """Return the last shard of a split, which may be a new one."""
+        """Returns the last shard of a split, which may be a new one."""
         shards = self._shards.setdefault(split, [])
         if not shards or is_full(shards[-1].examples, shards[-1].size):
             if shards:

@@ -41,11 +41,11 @@ class TfRecords:
         return list(itertools.accumulate(shard.take for shard in self.shards))
 
     def __len__(self) -> int:
-        """Return the number of records."""
+        """Returns the number of records."""
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> bytes:
-        """Read one record.
+        """Reads one record.
 
         Raises:
           IndexError: if there is no such record.
@@ -73,7 +73,7 @@ class TfRecords:
 
 @functools.cache
 def _offsets(path: str, changed: int) -> np.ndarray:
-    """Return int64 `n + 1`: where each of a file's n records begins, and the end.
+    """Returns int64 `n + 1`: where each of a file's n records begins, and the end.
 
     Args:
       path: the file.

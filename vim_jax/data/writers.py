@@ -30,7 +30,7 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EA
 def write_atomically(
     path: str | os.PathLike[str], data: bytes, *, mode: int = 0o666
 ) -> None:
-    """Write a file so that its name never shows half of it, and never replaces one.
+    """Writes a file so that its name never shows half of it, and never replaces one.
 
     The bytes go to a hidden file of an unpredictable name beside it, to the disk, and
     only then under the final name. Missing folders are made.
@@ -66,7 +66,7 @@ def write_atomically(
 
 
 def replace_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file over an earlier one, so that its name never shows half of either.
+    """Writes a file over an earlier one, so that its name never shows half of either.
 
     For files of which one process at a time takes care: what it was writing when it was
     killed is written over by the next.
@@ -109,7 +109,7 @@ def filling(folder: pathlib.Path) -> Iterator[Callable[[str, bytes], None]]:
 
 
 def stage(temporary: pathlib.Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a new file, or nothing; syncing and naming it is another matter."""
+    """Writes a new file, or nothing; syncing and naming it is another matter."""
     try:
         with open(
             temporary, "xb", opener=functools.partial(os.open, mode=mode)
@@ -121,7 +121,7 @@ def stage(temporary: pathlib.Path, data: bytes, *, mode: int = 0o666) -> None:
 
 
 def claim(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    """Give a finished file its name unless that is taken.
+    """Gives a finished file its name unless that is taken.
 
     A hard link does both in one step. Without hard links, another process may take
     the name in between; its file would be replaced.
@@ -140,14 +140,14 @@ def claim(temporary: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def discard(temporary: pathlib.Path) -> None:
-    """Remove a hidden file if it is still there."""
+    """Removes a hidden file if it is still there."""
     with contextlib.suppress(OSError):
         temporary.unlink()
 
 
 @contextlib.contextmanager
 def in_one_sentence(path: pathlib.Path) -> Iterator[None]:
-    """Turn what the operating system refuses into one sentence."""
+    """Turns what the operating system refuses into one sentence."""
     try:
         yield
     except OSError as error:
@@ -162,14 +162,14 @@ def in_one_sentence(path: pathlib.Path) -> Iterator[None]:
 
 
 def temporary_beside(path: pathlib.Path, owner: str = "") -> pathlib.Path:
-    """Return a new hidden name in the folder of `path` that nobody can foresee."""
+    """Returns a new hidden name in the folder of `path` that nobody can foresee."""
     return path.parent / f"{TEMPORARY_PREFIX}{owner}{secrets.token_hex(16)}"
 
 
 def remove_leftovers(
     folder: pathlib.Path, *, below: bool = False, owner: str = ""
 ) -> None:
-    """Remove hidden files that killed processes left in a folder, and below it.
+    """Removes hidden files that killed processes left in a folder, and below it.
 
     Args:
       folder: the folder.
@@ -183,7 +183,7 @@ def remove_leftovers(
 
 
 def make_folder(folder: pathlib.Path) -> None:
-    """Make a folder and those it lies in, so that they outlive a power cut."""
+    """Makes a folder and those it lies in, so that they outlive a power cut."""
     if not folder.is_dir():
         make_folder(folder.parent)
         try:
@@ -195,7 +195,7 @@ def make_folder(folder: pathlib.Path) -> None:
 
 
 def sync_file(path: pathlib.Path) -> None:
-    """Bring the content of a file to the disk."""
+    """Brings the content of a file to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -204,7 +204,7 @@ def sync_file(path: pathlib.Path) -> None:
 
 
 def sync_folder(folder: pathlib.Path) -> None:
-    """Bring the names in a folder to the disk, so that they outlive a power cut."""
+    """Brings the names in a folder to the disk, so that they outlive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -218,7 +218,7 @@ def sync_folder(folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock on a folder, which is made if need be.
+    """Holds the lock on a folder, which is made if need be.
 
     It is the operating system's lock on the folder itself: there is no lock file, and
     the lock ends with the process, however that ends.
@@ -248,7 +248,7 @@ def locked(folder: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
 
 
 def _lock(folder: pathlib.Path, kind: int) -> int:
-    """Return a descriptor of a folder, which is locked until that is closed."""
+    """Returns a descriptor of a folder, which is locked until that is closed."""
     while True:
         make_folder(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

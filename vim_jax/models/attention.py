@@ -28,7 +28,7 @@ class Attention(nnx.Module):
         x: Float[Array, "*n t d"],
         bias: Float[Array, "... k t t"] | None = None,
     ) -> Float[Array, "*n t d"]:
-        """Map tokens to tokens.
+        """Maps tokens to tokens.
 
         Args:
           x: Sets of t tokens.

@@ -90,7 +90,7 @@ class ConvNetConfig(ModelConfig):
         return height // side, width // side, side * side * self.channels
 
     def check_shrinking(self, factor: int) -> None:
-        """Raise a ValueError if features that shrink by `factor` become too small."""
+        """Raises a ValueError if features that shrink by `factor` become too small."""
         if min(self.features[:2]) < factor:
             what = "pixels" if self.region_encoder == "none" else "regions"
             raise ValueError(
@@ -122,7 +122,7 @@ class TransformerConfig(ModelConfig):
 
 
 def check_divides(name: str, side: int, image_size: tuple[int, int]) -> None:
-    """Raise a ValueError unless squares of `side` pixels tile the image."""
+    """Raises a ValueError unless squares of `side` pixels tile the image."""
     if any(length % side for length in image_size):
         raise ValueError(
             f"image_size {image_size} does not divide into squares of {name} {side}: "
@@ -131,7 +131,7 @@ def check_divides(name: str, side: int, image_size: tuple[int, int]) -> None:
 
 
 def check_heads(name: str, width: int, heads: int) -> None:
-    """Raise a ValueError unless attention heads share a width evenly."""
+    """Raises a ValueError unless attention heads share a width evenly."""
     if width % heads:
         raise ValueError(
             f"{name} {width} is not divisible by heads {heads}: "
@@ -140,7 +140,7 @@ def check_heads(name: str, width: int, heads: int) -> None:
 
 
 def check_stages(config: Any, *names: str) -> None:
-    """Raise a ValueError unless these fields hold a positive number per stage."""
+    """Raises a ValueError unless these fields hold a positive number per stage."""
     for name in names:
         numbers = getattr(config, name)
         if not numbers or min(numbers) < 1:

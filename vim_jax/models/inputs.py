@@ -13,7 +13,7 @@ _IMAGENET_STDDEV = (0.229, 0.224, 0.225)
 def standardize(
     images: Float[Array, "n h w c"], config: ModelConfig
 ) -> Float[Array, "n h w c"]:
-    """Check the image shape and normalise intensities as ``config.normalize`` says.
+    """Checks the image shape and normalises intensities as ``config.normalize`` says.
 
     "fixed" subtracts half a unit of intensity and divides the rest by 0.25, about the
     standard deviation of natural images; "imagenet" uses the mean and the standard
@@ -62,7 +62,7 @@ def standardize(
 def convnet_input(
     images: Float[Array, "n h w c"], config: ConvNetConfig
 ) -> Float[Array, "n h2 w2 c2"]:
-    """Return what the first convolution sees: pixels, or regions.
+    """Returns what the first convolution sees: pixels, or regions.
 
     Args:
       images: Float images in [0, 1].
@@ -84,7 +84,7 @@ def convnet_input(
 def patches(
     images: Float[Array, "n h w c"], config: TransformerConfig
 ) -> Float[Array, "n rows columns f"]:
-    """Return what a transformer embeds: the patches, in their grid.
+    """Returns what a transformer embeds: the patches, in their grid.
 
     Args:
       images: Float images in [0, 1].

@@ -65,7 +65,7 @@ class InvertedResidual(nnx.Module):
     def __call__(
         self, x: Float[Array, "n h w c"], *, train: bool
     ) -> Float[Array, "n h2 w2 c2"]:
-        """Map features to features, of half the sides when the stride is 2."""
+        """Maps features to features, of half the sides when the stride is 2."""
         y = x
         if self.widen is not None:
             y = self.activation(self.widen(y, train=train))
@@ -76,7 +76,7 @@ class InvertedResidual(nnx.Module):
         return x.astype(y.dtype) + y if self.adds_input else y
 
     def torch_tensors(self, name: str, *, flat_last: bool) -> list[TorchTensor]:
-        """Return where the tensors of torchvision's block `name` go.
+        """Returns where the tensors of torchvision's block `name` go.
 
         Args:
           name: Of its sequence of layers.
@@ -115,6 +115,6 @@ class SqueezeExcite(nnx.Module):
         self.up = nnx.Linear(squeezed, width, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """Map features to features."""
+        """Maps features to features."""
         scale = self.up(jax.nn.relu(self.down(global_mean(x))))
         return x * jax.nn.hard_sigmoid(scale)[:, None, None].astype(x.dtype)

@@ -60,7 +60,7 @@ class ConvNorm(nnx.Module):
     def __call__(
         self, x: Float[Array, "n h w c"], *, train: bool
     ) -> Float[Array, "n h2 w2 c2"]:
-        """Map features to features of the compute dtype.
+        """Maps features to features of the compute dtype.
 
         Args:
           x: Features of any float dtype.
@@ -78,7 +78,7 @@ def depthwise_conv(
     padding: list[tuple[int, int]],
     **unused,
 ) -> Float[Array, "n h2 w2 c"]:
-    """Convolve each channel by itself; what `nnx.Conv` calls to convolve.
+    """Convolves each channel by itself; what `nnx.Conv` calls to convolve.
 
     It adds up shifted images, which XLA fuses. On a CPU that is many times as fast as
     XLA's grouped convolution.
@@ -107,17 +107,17 @@ def depthwise_conv(
 
 
 def max_pool_3x3(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
-    """Halve the sides, rounding up: maxima of 3x3 windows, one pixel padded."""
+    """Halves the sides, rounding up: maxima of 3x3 windows, one pixel padded."""
     return nnx.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))  # pyright: ignore
 
 
 def global_mean(x: Float[Array, "n h w c"]) -> Float[Array, "n c"]:
-    """Average over all positions, in float32."""
+    """Averages over all positions, in float32."""
     return x.astype(jnp.float32).mean(axis=(1, 2))
 
 
 def layer_norm(width: int, *, epsilon: float = 1e-6, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """Return a layer normalisation that computes in float32."""
+    """Returns a layer normalisation that computes in float32."""
     return nnx.LayerNorm(width, epsilon=epsilon, dtype=jnp.float32, rngs=rngs)
 
 
@@ -129,5 +129,5 @@ class MLP(nnx.Module):
         self.down = nnx.Linear(hidden, width, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
-        """Map tokens to tokens, each by itself."""
+        """Maps tokens to tokens, each by itself."""
         return self.down(jax.nn.gelu(self.up(x), approximate=False))

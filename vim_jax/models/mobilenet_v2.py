@@ -114,7 +114,7 @@ class MobileNetV2(nnx.Module):
     def __call__(
         self, images: Float[Array, "n h w c"], *, train: bool = False
     ) -> Float[Array, "n k"]:
-        """Classify images.
+        """Classifies images.
 
         Args:
           images: Float images in [0, 1]; they are normalised here.
@@ -134,7 +134,7 @@ class MobileNetV2(nnx.Module):
         return self.head(global_mean(jax.nn.relu6(self.last(x, train=train))))
 
     def torch_tensors(self) -> list[TorchTensor]:
-        """Return where each tensor of torchvision's state dict goes."""
+        """Returns where each tensor of torchvision's state dict goes."""
         tensors = conv_norm("features.0.0", "features.0.1", self.stem)
         for index, block in enumerate(self.blocks, 1):
             tensors += block.torch_tensors(f"features.{index}.conv", flat_last=True)

@@ -149,7 +149,7 @@ class MobileNetV3(nnx.Module):
     def __call__(
         self, images: Float[Array, "n h w c"], *, train: bool = False
     ) -> Float[Array, "n k"]:
-        """Classify images.
+        """Classifies images.
 
         Args:
           images: Float images in [0, 1]; they are normalised here.
@@ -171,7 +171,7 @@ class MobileNetV3(nnx.Module):
         return self.head(x.astype(jnp.float32))
 
     def torch_tensors(self) -> list[TorchTensor]:
-        """Return where each tensor of torchvision's state dict goes."""
+        """Returns where each tensor of torchvision's state dict goes."""
         tensors = conv_norm("features.0.0", "features.0.1", self.stem)
         for index, block in enumerate(self.blocks, 1):
             tensors += block.torch_tensors(f"features.{index}.block", flat_last=False)
@@ -182,6 +182,6 @@ class MobileNetV3(nnx.Module):
 
 
 def _multiple_of_8(number: int) -> int:
-    """Round to a multiple of 8 at least 8, but not down by more than a tenth."""
+    """Rounds to a multiple of 8 at least 8, but not down by more than a tenth."""
     rounded = max(8, (number + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * number else rounded

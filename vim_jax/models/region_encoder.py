@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 def encode_regions(
     x: Float[Array, "n h w c"], size: int, *, ordered: bool
 ) -> Float[Array, "n rows columns f"]:
-    """Turn each square region into one position that has all its values as channels.
+    """Turns each square region into one position that has all its values as channels.
 
     Guarantee: unless `ordered`, permuting the values of a region among themselves, in
     each channel separately, changes nothing, to the bit. The regions are those of a

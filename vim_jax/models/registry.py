@@ -80,7 +80,7 @@ _GIVEN = ("num_classes", "image_size", "channels")
 
 
 def list_models() -> list[str]:
-    """Return the names that `create_model` accepts, sorted.
+    """Returns the names that `create_model` accepts, sorted.
 
     Names that end in ``_cifar``, ``resnet8`` and ``vit_tiny_patch4`` are for images of
     about 32x32 pixels: their last features are 1/8 of a side wide, or 1/4. The others
@@ -98,7 +98,7 @@ def create_model(
     rngs: nnx.Rngs,
     **options: Any,
 ) -> nnx.Module:
-    """Create a model with fresh parameters.
+    """Creates a model with fresh parameters.
 
     Args:
       name: One of `list_models()`.
@@ -145,7 +145,7 @@ def model_config(
     channels: int = 3,
     **options: Any,
 ) -> Any:
-    """Return the config of the model that `create_model` would create.
+    """Returns the config of the model that `create_model` would create.
 
     It takes no time, so it tells beforehand whether a model fits.
 

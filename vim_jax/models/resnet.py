@@ -93,7 +93,7 @@ class ResNet(nnx.Module):
     def __call__(
         self, images: Float[Array, "n h w c"], *, train: bool = False
     ) -> Float[Array, "n k"]:
-        """Classify images.
+        """Classifies images.
 
         Args:
           images: Float images in [0, 1]; they are normalised here.
@@ -116,7 +116,7 @@ class ResNet(nnx.Module):
         return self.head(global_mean(x))
 
     def torch_tensors(self) -> list[TorchTensor]:
-        """Return where each tensor of torchvision's state dict goes."""
+        """Returns where each tensor of torchvision's state dict goes."""
         tensors = conv_norm("conv1", "bn1", self.stem)
         for stage, blocks in enumerate(self.stages, 1):
             for index, block in enumerate(blocks):
@@ -159,7 +159,7 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "n h w c"], *, train: bool
     ) -> Float[Array, "n h2 w2 c2"]:
-        """Map features to features, of half the sides when the stride is 2."""
+        """Maps features to features, of half the sides when the stride is 2."""
         first, *others = self.convs
         y = first(x, train=train)
         # What the last one returns is activated once the input is added.
@@ -174,7 +174,7 @@ class Block(nnx.Module):
         return jax.nn.relu(y + shortcut)
 
     def torch_tensors(self, name: str) -> list[TorchTensor]:
-        """Return where the tensors of torchvision's block `name` go."""
+        """Returns where the tensors of torchvision's block `name` go."""
         tensors = []
         for index, layer in enumerate(self.convs, 1):
             tensors += conv_norm(f"{name}.conv{index}", f"{name}.bn{index}", layer)

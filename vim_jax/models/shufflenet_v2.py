@@ -67,7 +67,7 @@ class ShuffleNetV2(nnx.Module):
     def __call__(
         self, images: Float[Array, "n h w c"], *, train: bool = False
     ) -> Float[Array, "n k"]:
-        """Classify images.
+        """Classifies images.
 
         Args:
           images: Float images in [0, 1]; they are normalised here.
@@ -90,7 +90,7 @@ class ShuffleNetV2(nnx.Module):
         return self.head(global_mean(jax.nn.relu(self.last(x, train=train))))
 
     def torch_tensors(self) -> list[TorchTensor]:
-        """Return where each tensor of torchvision's state dict goes."""
+        """Returns where each tensor of torchvision's state dict goes."""
         tensors = conv_norm("conv1.0", "conv1.1", self.stem)
         for stage, blocks in enumerate(self.stages, 2):
             for index, block in enumerate(blocks):
@@ -109,12 +109,12 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "n h w c"], *, train: bool
     ) -> Float[Array, "n h w c"]:
-        """Map features to features."""
+        """Maps features to features."""
         kept, convolved = jnp.split(x, 2, axis=-1)
         return shuffle_channels(kept, self.branch(convolved, train=train))
 
     def torch_tensors(self, name: str) -> list[TorchTensor]:
-        """Return where the tensors of torchvision's block `name` go."""
+        """Returns where the tensors of torchvision's block `name` go."""
         return self.branch.torch_tensors(f"{name}.branch2")
 
 
@@ -134,12 +134,12 @@ class HalvingBlock(nnx.Module):
     def __call__(
         self, x: Float[Array, "n h w c"], *, train: bool
     ) -> Float[Array, "n h2 w2 c2"]:
-        """Map features to features of half the sides, rounded up."""
+        """Maps features to features of half the sides, rounded up."""
         short = self.pointwise(self.depthwise(x, train=train), train=train)
         return shuffle_channels(jax.nn.relu(short), self.branch(x, train=train))
 
     def torch_tensors(self, name: str) -> list[TorchTensor]:
-        """Return where the tensors of torchvision's block `name` go."""
+        """Returns where the tensors of torchvision's block `name` go."""
         branch = f"{name}.branch1"
         return [
             *conv_norm(f"{branch}.0", f"{branch}.1", self.depthwise),
@@ -163,13 +163,13 @@ class Branch(nnx.Module):
     def __call__(
         self, x: Float[Array, "n h w c"], *, train: bool
     ) -> Float[Array, "n h2 w2 c2"]:
-        """Map features to features, of half the sides when the stride is 2."""
+        """Maps features to features, of half the sides when the stride is 2."""
         x = jax.nn.relu(self.pointwise(x, train=train))
         x = self.depthwise(x, train=train)
         return jax.nn.relu(self.last(x, train=train))
 
     def torch_tensors(self, name: str) -> list[TorchTensor]:
-        """Return where the tensors of torchvision's branch `name` go."""
+        """Returns where the tensors of torchvision's branch `name` go."""
         return [
             *conv_norm(f"{name}.0", f"{name}.1", self.pointwise),
             *conv_norm(f"{name}.3", f"{name}.4", self.depthwise),
@@ -180,6 +180,6 @@ class Branch(nnx.Module):
 def shuffle_channels(
     first: Float[Array, "n h w c"], second: Float[Array, "n h w c"]
 ) -> Float[Array, "n h w c2"]:
-    """Interleave the channels of two branches, so that each half holds both."""
+    """Interleaves the channels of two branches, so that each half holds both."""
     n, h, w, _ = first.shape
     return jnp.stack([first, second], axis=-1).reshape(n, h, w, -1)

@@ -92,7 +92,7 @@ class Swin(nnx.Module):
     def __call__(
         self, images: Float[Array, "n h w c"], *, train: bool = False
     ) -> Float[Array, "n k"]:
-        """Classify images.
+        """Classifies images.
 
         Args:
           images: Float images in [0, 1]; they are normalised here.
@@ -115,7 +115,7 @@ class Swin(nnx.Module):
         return self.head(global_mean(self.norm(x)))
 
     def torch_tensors(self) -> list[TorchTensor]:
-        """Return where each tensor of torchvision's state dict goes."""
+        """Returns where each tensor of torchvision's state dict goes."""
         tensors = patch_linear("features.0.0", self.embed, self.config.patch_size)
         tensors += norm("features.0.2", self.embed_norm)
         for stage, blocks in enumerate(self.stages):
@@ -151,12 +151,12 @@ class Block(nnx.Module):
         self.mlp = MLP(dim, config.mlp_ratio * dim, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "n h w d"]) -> Float[Array, "n h w d"]:
-        """Map tokens to tokens."""
+        """Maps tokens to tokens."""
         x = x + self.attend(self.norm1(x)).astype(x.dtype)
         return x + self.mlp(self.norm2(x)).astype(x.dtype)
 
     def attend(self, x: Float[Array, "n h w d"]) -> Float[Array, "n h w d"]:
-        """Let the tokens of each window attend to each other."""
+        """Lets the tokens of each window attend to each other."""
         _, h, w, _ = x.shape
         side = self.window
         x = jnp.pad(x, ((0, 0), (0, -h % side), (0, -w % side), (0, 0)))
@@ -176,7 +176,7 @@ class Block(nnx.Module):
         return jnp.roll(x, shift, (1, 2))[:, :h, :w]
 
     def torch_tensors(self, name: str) -> list[TorchTensor]:
-        """Return where the tensors of torchvision's block `name` go."""
+        """Returns where the tensors of torchvision's block `name` go."""
         attention = f"{name}.attn"
         return [
             *norm(f"{name}.norm1", self.norm1),
@@ -198,7 +198,7 @@ class Merge(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "n h w d"]) -> Float[Array, "n h2 w2 d2"]:
-        """Map tokens to tokens; odd sides are padded."""
+        """Maps tokens to tokens; odd sides are padded."""
         _, h, w, _ = x.shape
         x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)))
         # Column by column within the four, the order of published weights.
@@ -206,7 +206,7 @@ class Merge(nnx.Module):
         return self.reduce(self.norm(jnp.concatenate(four, axis=-1)))
 
     def torch_tensors(self, name: str) -> list[TorchTensor]:
-        """Return where the tensors of torchvision's layer `name` go."""
+        """Returns where the tensors of torchvision's layer `name` go."""
         return [
             *norm(f"{name}.norm", self.norm),
             *linear(f"{name}.reduction", self.reduce),
@@ -214,7 +214,7 @@ class Merge(nnx.Module):
 
 
 def relative_positions(side: int) -> Int[np.ndarray, "t t"]:
-    """Number the offsets between two tokens of a window: rows first, from -side + 1."""
+    """Numbers offsets between two tokens of a window: rows first, from -side + 1."""
     place = np.indices((side, side)).reshape(2, -1)
     down, right = place[:, :, None] - place[:, None, :] + side - 1
     return down * (2 * side - 1) + right
@@ -223,7 +223,7 @@ def relative_positions(side: int) -> Int[np.ndarray, "t t"]:
 def neighbours(
     grid: tuple[int, int], side: int, shift: tuple[int, int]
 ) -> Bool[np.ndarray, "windows t t"]:
-    """Tell which tokens of a window were neighbours before the grid was rolled.
+    """Tells which tokens of a window were neighbours before the grid was rolled.
 
     Rolling brings the first rows and columns behind the last ones, into windows where
     they do not belong.

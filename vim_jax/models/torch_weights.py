@@ -48,7 +48,7 @@ def load_torch(
     head: bool = True,
     resize_positions: bool = False,
 ) -> None:
-    """Replace the parameters and statistics of a model by those of a PyTorch model.
+    """Replaces the parameters and statistics of a model by those of a PyTorch model.
 
     Tensors are named and shaped as in torchvision's model of the same name (the
     residual networks of CIFAR: as in torchvision's ResNet-18). Create the model with
@@ -108,7 +108,7 @@ def load_torch(
 
 
 def conv(name: str, layer: nnx.Conv) -> list[TorchTensor]:
-    """Return the tensors of a convolution."""
+    """Returns the tensors of a convolution."""
     height, width, inputs, outputs = layer.kernel.get_value().shape
     kernel = TorchTensor(
         f"{name}.weight",
@@ -120,7 +120,7 @@ def conv(name: str, layer: nnx.Conv) -> list[TorchTensor]:
 
 
 def linear(name: str, layer: nnx.Linear, *, separator: str = ".") -> list[TorchTensor]:
-    """Return the tensors of a linear layer."""
+    """Returns the tensors of a linear layer."""
     name += separator
     shape = layer.kernel.get_value().shape[::-1]
     kernel = TorchTensor(f"{name}weight", layer.kernel, shape, np.transpose)
@@ -128,7 +128,7 @@ def linear(name: str, layer: nnx.Linear, *, separator: str = ".") -> list[TorchT
 
 
 def patch_linear(name: str, layer: nnx.Linear, size: int) -> list[TorchTensor]:
-    """Return the tensors of a linear layer of square patches.
+    """Returns the tensors of a linear layer of square patches.
 
     PyTorch has it as a convolution whose kernel is a patch.
     """
@@ -143,7 +143,7 @@ def patch_linear(name: str, layer: nnx.Linear, size: int) -> list[TorchTensor]:
 
 
 def norm(name: str, layer: nnx.BatchNorm | nnx.LayerNorm) -> list[TorchTensor]:
-    """Return the tensors of a normalisation, its running statistics included."""
+    """Returns the tensors of a normalisation, its running statistics included."""
     tensors = [
         array(f"{name}.weight", layer.scale),
         array(f"{name}.bias", layer.bias),
@@ -155,17 +155,17 @@ def norm(name: str, layer: nnx.BatchNorm | nnx.LayerNorm) -> list[TorchTensor]:
 
 
 def conv_norm(conv_name: str, norm_name: str, layer: ConvNorm) -> list[TorchTensor]:
-    """Return the tensors of a convolution and of its normalisation."""
+    """Returns the tensors of a convolution and of its normalisation."""
     return conv(conv_name, layer.conv) + norm(norm_name, layer.norm)
 
 
 def mlp(name: str, layer: MLP) -> list[TorchTensor]:
-    """Return the tensors of a two-layer perceptron."""
+    """Returns the tensors of a two-layer perceptron."""
     return linear(f"{name}.0", layer.up) + linear(f"{name}.3", layer.down)
 
 
 def array(name: str, variable: Any, *, leading_ones: int = 0) -> TorchTensor:
-    """Return a tensor that has the same values in PyTorch, in the same order."""
+    """Returns a tensor that has the same values in PyTorch, in the same order."""
     shape = variable.get_value().shape
     return TorchTensor(
         name, variable, (1,) * leading_ones + shape, lambda array: array.reshape(shape)

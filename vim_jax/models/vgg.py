@@ -84,7 +84,7 @@ class VGG(nnx.Module):
     def __call__(
         self, images: Float[Array, "n h w c"], *, train: bool = False
     ) -> Float[Array, "n k"]:
-        """Classify images.
+        """Classifies images.
 
         Args:
           images: Float images in [0, 1]; they are normalised here.
@@ -114,7 +114,7 @@ class VGG(nnx.Module):
         return self.head(x.astype(jnp.float32))
 
     def torch_tensors(self) -> list[TorchTensor]:
-        """Return where each tensor of torchvision's state dict goes."""
+        """Returns where each tensor of torchvision's state dict goes."""
         tensors, index = [], 0
         for convs in self.stages:
             for layer in convs:
@@ -131,7 +131,7 @@ class VGG(nnx.Module):
 
 
 def adaptive_mean(x: Float[Array, "n h w c"], side: int) -> Float[Array, "n s s c"]:
-    """Average over side x side windows that cover the features, of any size.
+    """Averages over side x side windows that cover the features, of any size.
 
     Window i goes from i/side of the length, rounded down, to (i+1)/side of it, rounded
     up: windows overlap, or repeat pixels, where side does not divide the length.

@@ -93,7 +93,7 @@ class ViT(nnx.Module):
     def __call__(
         self, images: Float[Array, "n h w c"], *, train: bool = False
     ) -> Float[Array, "n k"]:
-        """Classify images.
+        """Classifies images.
 
         Args:
           images: Float images in [0, 1]; they are normalised here.
@@ -121,7 +121,7 @@ class ViT(nnx.Module):
         return self.head(x[:, 0] if config.pool == "token" else x.mean(axis=1))
 
     def torch_tensors(self) -> list[TorchTensor]:
-        """Return where each tensor of torchvision's state dict goes."""
+        """Returns where each tensor of torchvision's state dict goes."""
         tensors = patch_linear("conv_proj", self.embed, self.config.patch_size)
         if self.config.pool == "token":
             tensors.append(array("class_token", self.token, leading_ones=2))
@@ -147,12 +147,12 @@ class Block(nnx.Module):
         self.mlp = MLP(dim, config.mlp_ratio * dim, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "n t d"]) -> Float[Array, "n t d"]:
-        """Map tokens to tokens."""
+        """Maps tokens to tokens."""
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
     def torch_tensors(self, name: str) -> list[TorchTensor]:
-        """Return where the tensors of torchvision's block `name` go."""
+        """Returns where the tensors of torchvision's block `name` go."""
         attention = f"{name}.self_attention"
         return [
             *norm(f"{name}.ln_1", self.norm1),
@@ -166,7 +166,7 @@ class Block(nnx.Module):
 def _resized(
     embedding: np.ndarray, *, shape: tuple[int, ...], grid: list[int]
 ) -> np.ndarray:
-    """Resize a position embedding to that of a grid of patches.
+    """Resizes a position embedding to that of a grid of patches.
 
     Args:
       embedding: Of the tokens that are no patches, then of a square grid of patches,

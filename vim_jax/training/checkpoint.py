@@ -37,7 +37,7 @@ class Checkpoint(NamedTuple):
 def save(
     directory: str | pathlib.Path, step: int, state: Any, metadata: dict[str, Any]
 ) -> None:
-    """Write a checkpoint, and delete all but it and the one before.
+    """Writes a checkpoint, and deletes all but it and the one before.
 
     Whatever else is there is of no use and deleted first, or it would count as the one
     before: checkpoints that were not written to their end, and those of later steps,
@@ -87,7 +87,7 @@ def save(
 def restore_latest(
     directory: str | pathlib.Path, abstract_state: Any
 ) -> Checkpoint | None:
-    """Read the newest checkpoint that is intact.
+    """Reads the newest checkpoint that is intact.
 
     Args:
       directory: Folder of the run's checkpoints; may be missing.
@@ -123,7 +123,7 @@ def restore_latest(
 
 
 def _folders(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Return the folders of checkpoints, the newest first."""
+    """Returns the folders of checkpoints, the newest first."""
     found = [path for path in directory.glob("*") if path.name.isdecimal()]
     return sorted(found, key=lambda folder: int(folder.name), reverse=True)
 
@@ -150,7 +150,7 @@ def _load(folder: pathlib.Path, abstract_state: Any) -> Checkpoint:
 
 
 def _find_damage(folder: pathlib.Path) -> str | None:
-    """Say how a checkpoint's files differ from its manifest, None if not at all."""
+    """Says how a checkpoint's files differ from its manifest, None if not at all."""
     try:
         expected = json.loads((folder / _MANIFEST).read_text())
     except ValueError:
@@ -167,7 +167,7 @@ def _find_damage(folder: pathlib.Path) -> str | None:
 
 
 def _digests(folder: pathlib.Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a checkpoint but the manifest."""
+    """Returns the SHA-256 of every file of a checkpoint but the manifest."""
     digests = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith(_MANIFEST):
@@ -178,7 +178,7 @@ def _digests(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _named_leaves(state: Any) -> dict[str, Any]:
-    """Flatten to names like "opt_state/0/mu/head/bias", in the order of flattening."""
+    """Flattens to names like "opt_state/0/mu/head/bias", in the order of flattening."""
     leaves, _ = jax.tree.flatten_with_path(state)
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf

@@ -6,7 +6,7 @@ import rich.progress
 
 
 def progress_bar(show: bool) -> rich.progress.Progress:
-    """Return a bar of the steps taken, invisible unless it is to be shown."""
+    """Returns a bar of the steps taken, invisible unless it is to be shown."""
     return rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),
@@ -17,7 +17,7 @@ def progress_bar(show: bool) -> rich.progress.Progress:
 
 
 def summary(record: dict[str, Any], epochs: int) -> str:
-    """Return an epoch's metrics as a line, of so many epochs."""
+    """Returns an epoch's metrics as a line, of so many epochs."""
     parts = [f"epoch {record['epoch']}/{epochs}", f"loss {record['train_loss']:.4f}"]
     parts += [
         f"{name.removesuffix('_accuracy')} {value:.2%}"

@@ -42,7 +42,7 @@ class Totals:
     seconds: float = 0.0
 
     def add(self, metrics: Metrics) -> None:
-        """Add those of another step."""
+        """Adds those of another step."""
         self.steps += 1
         self.loss += float(metrics.loss)
         self.correct += int(metrics.correct)
@@ -51,7 +51,7 @@ class Totals:
 
 
 def shuffled_batches(config: TrainConfig, epoch: int, size: int) -> np.ndarray:
-    """Return the images of each of the epoch's batches: int32 [steps, batch_size]."""
+    """Returns the images of each of the epoch's batches: int32 [steps, batch_size]."""
     order = np.random.default_rng([config.seed, epoch]).permutation(size)
     steps = size // config.batch_size
     chosen = order[: steps * config.batch_size].astype(np.int32)
@@ -61,7 +61,7 @@ def shuffled_batches(config: TrainConfig, epoch: int, size: int) -> np.ndarray:
 def batches(
     train_set: ImageSet, chosen: np.ndarray, layout: parallel.Layout
 ) -> Iterator[tuple[jax.Array, ...]]:
-    """Yield images, labels and indices on the devices that they belong to."""
+    """Yields images, labels and indices on the devices that they belong to."""
     images, labels = train_set
     arrays = images, labels.astype(np.int32), np.arange(len(images), dtype=np.int32)
     for indices in chosen:
@@ -81,7 +81,7 @@ def train_epoch(
     sigterm_came: Callable[[], bool],
     advance: Callable[[int], None],
 ) -> TrainState:
-    """Take the epoch's remaining steps.
+    """Takes the epoch's remaining steps.
 
     Args:
       train_step: What `make_train_step` returned.
@@ -165,7 +165,7 @@ def _check_finite(
     *,
     first: int,
 ) -> None:
-    """Raise FloatingPointError unless all is finite.
+    """Raises FloatingPointError unless all is finite.
 
     Args:
       config: The run's settings.

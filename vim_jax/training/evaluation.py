@@ -34,7 +34,7 @@ def predict(
     batch_size: int = 256,
     devices: Sequence[Any] | None = None,
 ) -> Float[np.ndarray, "n k"]:
-    """Return a model's logits, over several shuffles of each image if asked to.
+    """Returns a model's logits, over several shuffles of each image if asked to.
 
     Whoever knows the regions of mixed images can shuffle them again, without the key,
     and average what the model says: the order inside regions is noise to it.
@@ -77,7 +77,7 @@ def evaluate(
     batch_size: int = 256,
     devices: Sequence[Any] | None = None,
 ) -> float:
-    """Return the share of images whose largest logit is the label's.
+    """Returns the share of images whose largest logit is the label's.
 
     Args:
       model: See `predict`.
@@ -121,7 +121,7 @@ def accuracy(
     labels: Int[np.ndarray, " n"],
     after_batch: Callable[[], None] = lambda: None,
 ) -> float:
-    """Return the share of images whose largest logit is the label's.
+    """Returns the share of images whose largest logit is the label's.
 
     Args:
       batches: Logits, as `logits_of_batches` computes them.
@@ -170,7 +170,7 @@ def logits_of_batches(
     times: int = 1,
     key: jax.Array | None = None,
 ) -> Iterator[jax.Array]:
-    """Yield the logits of batches, the last filled up with images that do not count.
+    """Yields the logits of batches, the last filled up with images that do not count.
 
     Args:
       model: See `predict`, as for the others.
@@ -219,7 +219,7 @@ def logits_of_batches(
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _forward(graphdef, mixer, times, replicated, state, key, images, indices):
-    """Return logits of a batch: compiled once for all calls with equal models."""
+    """Returns logits of a batch: compiled once for all calls with equal models."""
     model: Any = nnx.merge(graphdef, state)
 
     def logits_at(time):

@@ -15,7 +15,7 @@ ImageSet = tuple[np.ndarray, np.ndarray]
 
 
 def check_image_sets(train_set: ImageSet, test_sets: dict[str, ImageSet]) -> None:
-    """Check that the sets are well-formed and of one image shape.
+    """Checks that the sets are well-formed and of one image shape.
 
     Args:
       train_set: Images and labels to train on.
@@ -79,7 +79,7 @@ def check_classes(name: str, labels: np.ndarray, num_classes: int) -> None:
 
 
 def steps_in_epoch(train_set: ImageSet, batch_size: int) -> int:
-    """Return the number of whole batches in a training set.
+    """Returns the number of whole batches in a training set.
 
     Raises:
       ValueError: If there is none.
@@ -96,7 +96,7 @@ def steps_in_epoch(train_set: ImageSet, batch_size: int) -> int:
 def resolve_num_classes(
     num_classes: int | None, train_set: ImageSet, test_sets: dict[str, ImageSet]
 ) -> int:
-    """Return the number of classes, after checking all labels against it.
+    """Returns the number of classes, after checking all labels against it.
 
     Args:
       num_classes: The number if given; None takes the largest training label + 1.
@@ -114,7 +114,7 @@ def resolve_num_classes(
 
 
 def fingerprint(image_set: ImageSet, samples: int = 256) -> str:
-    """Tell sets apart by their shapes, labels, and evenly spaced images.
+    """Tells sets apart by their shapes, labels, and evenly spaced images.
 
     Sampling keeps this instant for sets of many gigabytes. Mixing changes every
     image, so a mixed set cannot pass for the original or for one of another key.
@@ -141,7 +141,7 @@ def thumbnails(
     *,
     batch_size: int = 256,
 ) -> UInt8[np.ndarray, "n h w c"]:
-    """Return the region means of mixed images, in place of their pixels, rounded.
+    """Returns the region means of mixed images, in place of their pixels, rounded.
 
     Args:
       mixer: The settings that the images were mixed with.

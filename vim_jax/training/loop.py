@@ -70,11 +70,11 @@ class Done:
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> "Done":
-        """Return what `dataclasses.asdict` was made of."""
+        """Returns what `dataclasses.asdict` was made of."""
         return cls(metadata["epochs"], Totals(**metadata["totals"]))
 
     def steps(self, steps_per_epoch: int) -> int:
-        """Return the number of steps taken."""
+        """Returns the number of steps taken."""
         return len(self.epochs) * steps_per_epoch + self.totals.steps
 
 
@@ -90,7 +90,7 @@ def train(
     model: nnx.Module | None = None,
     label_names: Sequence[str] | None = None,
 ) -> History:
-    """Train a classifier, and test it after every epoch.
+    """Trains a classifier, and tests it after every epoch.
 
     The batch is split over the devices when it divides evenly. Which images make up
     which batch, and how they are augmented, depends on `config.seed`, the step and the
@@ -274,7 +274,7 @@ def train(
 def _check(
     config: TrainConfig, train_set: ImageSet, test_sets: dict[str, ImageSet]
 ) -> tuple[int, int]:
-    """Return the number of classes, and of steps in an epoch, if data and config fit.
+    """Returns the number of classes, and of steps in an epoch, if data and config fit.
 
     Raises:
       ValueError: If they do not.
@@ -287,7 +287,7 @@ def _check(
 
 
 def _means(config: TrainConfig, totals: Totals, epoch: int) -> dict[str, float]:
-    """Return the means over an epoch, while training."""
+    """Returns the means over an epoch, while training."""
     seen = totals.steps * config.batch_size
     means = {
         "train_loss": totals.loss / seen,
@@ -307,7 +307,7 @@ def _accuracies(
     layout: parallel.Layout,
     after_batch: Callable[[], None],
 ) -> dict[str, float]:
-    """Return the accuracy on each test set; `after_batch` may end it before."""
+    """Returns the accuracy on each test set; `after_batch` may end it before."""
     found = {}
     for name, (images, labels) in test_sets.items():
         after_batch()
@@ -324,7 +324,7 @@ def _result(
     state: TrainState,
     epochs: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return the contents of ``result.json``."""
+    """Returns the contents of ``result.json``."""
     devices = state.step.sharding.device_set
     kinds = sorted({device.device_kind for device in devices})
     packages = ("jax", "flax", "optax")

@@ -11,7 +11,7 @@ from vim_jax.training.config import TrainConfig
 
 
 def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
-    """Return the learning rate by step: linear warm-up, cosine decay to zero.
+    """Returns the learning rate by step: linear warm-up, cosine decay to zero.
 
     Args:
       config: The run's settings.
@@ -31,7 +31,7 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
 def make_optimizer(
     config: TrainConfig, total_steps: int
 ) -> optax.GradientTransformation:
-    """Return the optimizer, with the learning rates of `make_schedule`.
+    """Returns the optimizer, with the learning rates of `make_schedule`.
 
     Args:
       config: The run's settings.

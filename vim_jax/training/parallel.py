@@ -73,7 +73,7 @@ def in_any(flag: bool) -> bool:
 
 
 def in_all(check: Callable[[], Any]) -> None:
-    """Run a check in every process, at the same time; if one fails, all do.
+    """Runs a check in every process, at the same time; if one fails, all do.
 
     The others would wait for that one for ever.
 
@@ -94,14 +94,14 @@ def in_all(check: Callable[[], Any]) -> None:
 
 
 def highest(value: float) -> float:
-    """Return the highest value of all processes, which must ask at the same time."""
+    """Returns the highest value of all processes, which must ask at the same time."""
     if jax.process_count() == 1:
         return value
     return float(multihost_utils.process_allgather(np.float32(value)).max())
 
 
 def make_layout(batch_size: int, devices: Sequence[Any] | None = None) -> Layout:
-    """Return where arrays lie.
+    """Returns where arrays lie.
 
     Args:
       batch_size: Images per step; if it does not divide over the devices, one does
@@ -136,7 +136,7 @@ def make_layout(batch_size: int, devices: Sequence[Any] | None = None) -> Layout
 
 
 def put_rows(layout: Layout, array: np.ndarray, chosen: np.ndarray) -> jax.Array:
-    """Return rows of an array, split over the devices.
+    """Returns rows of an array, split over the devices.
 
     Each process reads only what its devices hold.
 
@@ -154,7 +154,7 @@ def put_rows(layout: Layout, array: np.ndarray, chosen: np.ndarray) -> jax.Array
 
 
 def replicate(tree: Any, layout: Layout) -> Any:
-    """Return a tree of arrays with a copy on each device, wherever they lie.
+    """Returns a tree of arrays with a copy on each device, wherever they lie.
 
     The arrays are equal in all processes, which call this together.
     """
@@ -173,5 +173,5 @@ def replicate(tree: Any, layout: Layout) -> Any:
 
 
 def on_one_device(tree: Any) -> Any:
-    """Return a replicated tree's copy on this process's first device."""
+    """Returns a replicated tree's copy on this process's first device."""
     return jax.tree.map(lambda x: x.addressable_data(0), tree)

@@ -35,7 +35,7 @@ def claim(
     test_sets: dict[str, ImageSet],
     start: nnx.Module | None = None,
 ) -> None:
-    """Make the folder this run's, or check that it already is.
+    """Makes the folder this run's, or checks that it already is.
 
     The first process makes it, all of them check it: one that differs stops all.
 
@@ -76,7 +76,7 @@ def claim(
 
 
 def check_settings(folder: pathlib.Path, config: TrainConfig) -> None:
-    """Check, before the data is there, that the folder holds no run of other settings.
+    """Checks, before the data is there, that the folder holds no run of other settings.
 
     Args:
       folder: Folder of the run; may be missing.
@@ -98,7 +98,7 @@ def _refuse_differences(
     run: dict[str, Any],
     names: Iterable[str],
 ) -> None:
-    """Raise ValueError if two runs differ in what goes by one of the names."""
+    """Raises ValueError if two runs differ in what goes by one of the names."""
     run = json.loads(json.dumps(run))
     differing = [
         name
@@ -119,7 +119,7 @@ def _refuse_differences(
 
 
 def _read_run(path: pathlib.Path) -> dict[str, Any]:
-    """Return what ``config.json`` holds, or raise ValueError if that is no run's.
+    """Returns what ``config.json`` holds, or raise ValueError if that is no run's.
 
     A setting that is not there is newer than the run, which had its default.
     """
@@ -136,7 +136,7 @@ def _read_run(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _model_fingerprint(model: nnx.Module) -> list[float]:
-    """Tell models to start from apart, statistics included.
+    """Tells models to start from apart, statistics included.
 
     Two numbers an array, of its first values: their mean magnitude, and in units of
     that how far they go with a wave. A digest would also tell machines apart, whose
@@ -159,23 +159,23 @@ def _same_start(one: list[float] | None, other: list[float] | None) -> bool:
 
 
 def write_metrics(folder: pathlib.Path, epochs: list[dict[str, Any]]) -> None:
-    """Replace ``metrics.jsonl`` by these epochs' lines."""
+    """Replaces ``metrics.jsonl`` by these epochs' lines."""
     _write(folder / "metrics.jsonl", "".join(map(_line, epochs)))
 
 
 def append_metrics(folder: pathlib.Path, epoch: dict[str, Any]) -> None:
-    """Add an epoch's line to ``metrics.jsonl``."""
+    """Adds an epoch's line to ``metrics.jsonl``."""
     with open(folder / "metrics.jsonl", "a") as file:
         file.write(_line(epoch))
 
 
 def write_result(folder: pathlib.Path, result: dict[str, Any]) -> None:
-    """Write ``result.json``, whole or not at all, over any earlier one."""
+    """Writes ``result.json``, whole or not at all, over any earlier one."""
     _write(folder / "result.json", json.dumps(result, indent=2) + "\n")
 
 
 def read_result(folder: pathlib.Path) -> dict[str, Any]:
-    """Return what ``result.json`` holds.
+    """Returns what ``result.json`` holds.
 
     Raises:
       ValueError: If there is none, or it is damaged.
@@ -196,7 +196,7 @@ def read_result(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def add_to_result(folder: pathlib.Path, values: dict[str, Any]) -> None:
-    """Add values to ``result.json``, or replace those of their names."""
+    """Adds values to ``result.json``, or replaces those of their names."""
     write_result(folder, read_result(folder) | values)
 
 

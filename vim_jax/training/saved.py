@@ -16,7 +16,7 @@ from vim_jax.training.step import init_state, merge
 
 
 def load_model(out: str | os.PathLike[str]) -> nnx.Module:
-    """Return the model of a finished run, as `train` handed it back.
+    """Returns the model of a finished run, as `train` handed it back.
 
     Several processes (`vim_jax.training.initialize`) call this together.
 
@@ -58,7 +58,7 @@ def load_model(out: str | os.PathLike[str]) -> nnx.Module:
 
 
 def _config(written: dict[str, Any]) -> TrainConfig:
-    """Return settings as they were before they were written as JSON."""
+    """Returns settings as they were before they were written as JSON."""
     mixer = written["fresh"]
     return TrainConfig(
         **{

@@ -39,7 +39,7 @@ def init_state(
     ema: float = 0.0,
     gradient_cosine: bool = False,
 ) -> tuple[Any, TrainState]:
-    """Return the static part of a model and its initial training state.
+    """Returns the static part of a model and its initial training state.
 
     Args:
       model: The model, with fresh parameters.
@@ -60,13 +60,13 @@ def init_state(
 
 
 def merge(graphdef: Any, state: TrainState) -> Any:
-    """Return the model of a training state: of the averages, if there are any."""
+    """Returns the model of a training state: of the averages, if there are any."""
     trained = state.params, state.rest
     return nnx.merge(graphdef, *(trained if state.average is None else state.average))
 
 
 def to_unit(images: UInt8[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-    """Return images as the models take them, float32 in [0, 1]."""
+    """Returns images as the models take them, float32 in [0, 1]."""
     return images.astype(jnp.float32) / 255.0
 
 
@@ -77,7 +77,7 @@ def make_train_step(
     *,
     replicated: jax.sharding.Sharding,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Return the compiled ``(state, images, labels, indices) -> (state, metrics)``.
+    """Returns the compiled ``(state, images, labels, indices) -> (state, metrics)``.
 
     Images are uint8 [n, h, w, c], labels int32 [n], indices int32 [n]: the images'
     numbers in their set, of which augmentation makes its keys. All may be sharded along
@@ -128,13 +128,13 @@ def make_train_step(
 
 
 def _cosine(a: Any, b: Any) -> jax.Array:
-    """Return the cosine between two gradients; 0 if one of them is 0, as at first."""
+    """Returns the cosine between two gradients; 0 if one of them is 0, as at first."""
     lengths = optax.tree.norm(a) * optax.tree.norm(b)
     return jnp.where(lengths > 0, optax.tree.vdot(a, b) / lengths, 0.0)
 
 
 def _averaged(average: Any, new: Any, decay: float, step: jax.Array) -> Any:
-    """Return the moving averages after another step, the initial ones weighing 0."""
+    """Returns the moving averages after another step, the initial ones weighing 0."""
     share = (1 - decay) / (1 - decay ** step.astype(jnp.float32))
     return jax.tree.map(
         lambda a, x: a + (share * (x - a)).astype(a.dtype), average, new
