@@ -13,7 +13,8 @@ from experiments.comparisons import (
     runs_of,
 )
 from experiments.page import Results, data_name, table
-from experiments.training_runs import is_done
+from experiments.training_runs import SETTINGS, is_done
+from vim_jax.models import model_config
 
 _IMAGENET_100 = {
     "vit": (74.54, 72.98),
@@ -62,7 +63,7 @@ _WORDS = (
     "here. Training: images times epochs, and the seconds that the mixed network took, "
     "others beside it."
 )
-_OUTDATED, _OTHER_SHIFTS = " *", " †"
+_OUTDATED, _OTHER_SHIFTS, _BLIND = " *", " †", " ‡"
 _MARKS = {
     _OUTDATED: (
         "A star: measured with an earlier recipe, or a part of it; the plot has hollow "
@@ -71,6 +72,11 @@ _MARKS = {
     _OTHER_SHIFTS: (
         "A dagger: only one of plain and mixed images was shifted in training, so that "
         "a part of the drop is what shifts are worth."
+    ),
+    _BLIND: (
+        "A double dagger: the network sorts the values of patches that are whole "
+        "regions, so that a mixed image is the same to it as the plain one: whatever "
+        "it loses is due to shifts, or to chance."
     ),
 }
 
@@ -119,8 +125,10 @@ def headline_table(results: Results) -> str:
     words = (
         f"CIFAR-10, {first['train_images']:,} training images, "
         f"{first['recipe']['epochs']} epochs. Share of test images recognised. Images "
-        "were published once, region sizes are in native pixels. The drop, in points, "
-        "is from plain to mixed; the slides' is at a region size that they do not give."
+        "were published once, and those with regions of one size shuffled again in "
+        "them at each step of training, which takes no key. Region sizes are in native "
+        "pixels. The drop, in points, is from plain to mixed; the slides' is at a "
+        "region size that they do not give."
     )
     words = " ".join([words, *_notes([x for _, x in found])])
     return f"{words}\n\n{table(heads, cells)}"
@@ -134,8 +142,30 @@ def _notes(found: Sequence[Compared]) -> list[str]:
 
 
 def _marks(found: Compared) -> str:
-    outdated = _OUTDATED if found.outdated else ""
-    return outdated + (_OTHER_SHIFTS if found.other_shifts else "")
+    marks = {
+        _OUTDATED: found.outdated,
+        _OTHER_SHIFTS: found.other_shifts,
+        _BLIND: _is_blind(found.mixed[0]),
+    }
+    return "".join(mark for mark, applies in marks.items() if applies)
+
+
+def _is_blind(row: Mapping[str, Any]) -> bool:
+    """Returns whether mixing changes nothing that a network sees."""
+    height, width, channels = row["shape"]
+    model = model_config(
+        row["model"],
+        num_classes=10,
+        image_size=(height, width),
+        channels=channels,
+        **row["options"],
+    )
+    mixer = SETTINGS[row["setting"]]
+    if getattr(model, "patch_encoder", None) != "sorted" or mixer.scramble_regions:
+        return False
+    return isinstance(mixer.region_size, int) and not (
+        model.patch_size % mixer.region_size
+    )
 
 
 def _accuracies(found: Compared) -> list[str]:
@@ -169,7 +199,8 @@ def _drops(found: Compared, slides: tuple[float, float] | None) -> list[str]:
 def _training(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns what the training of a network took."""
     first, seconds = rows[0], mean(rows, "training_seconds")
-    return f"{first['train_images']:,} x {first['recipe']['epochs']}, {seconds:,.0f} s"
+    took = "diverged" if seconds is None else f"{seconds:,.0f} s"
+    return f"{first['train_images']:,} x {first['recipe']['epochs']}, {took}"
 
 
 def _tested(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -178,7 +209,6 @@ def _tested(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         name = data_name(row["data"])
         by_data.setdefault(name, []).append(row)
-    same = len({row["tested"] for row in rows}) == 1
     parts = []
     for name, here in by_data.items():
         count = here[-1]["tested"]
@@ -187,11 +217,10 @@ def _tested(rows: Sequence[Mapping[str, Any]]) -> str:
         variance = max(share * (1 - share) for share in shares)
         least = 100 * 1.96 * (2 * variance / count) ** 0.5
         parts.append(
-            f"{count:,}{'' if same else f' of {name}'} (differences of up to "
-            f"{least:.1f} points may be chance)"
+            f"{count:,} of {name} (differences of up to {least:.1f} points may be "
+            "chance)"
         )
-    found = parts[0] if same else ", ".join(parts)
-    return f"Test images: {found}; seeds differ besides."
+    return f"Test images: {', '.join(parts)}; seeds differ besides."
 
 
 def whole_grid(results: Results) -> str:
@@ -208,10 +237,16 @@ def _region_size(found: Compared) -> str:
     setting, scale = first["setting"], first["native_pixels_per_pixel"]
     mean_size = mean(found.mixed, "mean_region_size")
     size, *rest = setting.removeprefix("size ").split(", ")
-    if setting.startswith("level") and mean_size:
-        size += f" (mean {mean_size * (scale or 1):.1f})"
-    elif setting.startswith("size") and scale not in (None, 1):
-        size = f"{int(size) * scale:.1f} ({size} of {first['shape'][0]})"
+    side = first["shape"][0]
+    # Where native sizes differ, there is no number of native pixels.
+    resized = f" of {side}, resized" if scale is None else ""
+    if setting.startswith("level"):
+        if mean_size:
+            size += f" (mean {mean_size * (scale or 1):.1f}{resized})"
+    elif scale in (None, 1):
+        size += resized
+    else:
+        size = f"{int(size) * scale:.1f} ({size} of {side})"
     return ", ".join([size, *rest]) + _marks(found)
 
 

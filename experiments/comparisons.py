@@ -13,6 +13,22 @@ from experiments.training_runs import Run, is_of
 Row: TypeAlias = Mapping[str, Any]
 
 
+class Network(NamedTuple):
+    """The rows of a network on a data set.
+
+    Attributes:
+      name: of the network, with its options.
+      settings: of the mixing, in the order of the preset.
+      today: rows that runs of today's recipes left.
+      earlier: those of earlier recipes.
+    """
+
+    name: str
+    settings: list[str]
+    today: list[Row]
+    earlier: list[Row]
+
+
 class Compared(NamedTuple):
     """A network at one setting, trained in three ways, with the same seeds.
 
@@ -36,7 +52,21 @@ class Compared(NamedTuple):
         return gains(self.plain, self.mixed)
 
 
-def compared(rows: Sequence[Row], setting: str, runs: Sequence[Run]) -> Compared | None:
+def networks(results: Results, data: str) -> list[Network]:
+    """Returns the networks that were trained on a data set, in the preset's order."""
+    runs = runs_of(results)
+    found: dict[str, Network] = {}
+    for row in in_order([row for row in results["rows"] if row["data"] == data], runs):
+        name = network_name(row)
+        here = found.setdefault(name, Network(name, [], [], []))
+        if row["setting"] not in (None, *here.settings):
+            here.settings.append(row["setting"])
+        is_today = any(is_of(row, run) for run in runs)
+        (here.today if is_today else here.earlier).append(row)
+    return list(found.values())
+
+
+def compared(network: Network, setting: str) -> Compared | None:
     """Returns the rows to compare, or None if a part of them is to be trained yet.
 
     Today's, if there are all three ways. Plain images that are shifted if mixed ones
@@ -44,11 +74,10 @@ def compared(rows: Sequence[Row], setting: str, runs: Sequence[Run]) -> Compared
     what mixing costs.
 
     Args:
-      rows: of one network on one data set.
+      network: with its rows.
       setting: one of `SETTINGS`.
-      runs: those of today.
     """
-    today, earlier = _by_recipe(rows, runs)
+    today, earlier = network.today, network.earlier
     for outdated, parts in ((False, [today]), (True, [earlier, today])):
         mixed = _first(parts, "mixed", setting)
         thumbnails = _first(parts, "thumbnail", setting)
@@ -67,41 +96,23 @@ def compared(rows: Sequence[Row], setting: str, runs: Sequence[Run]) -> Compared
     return None
 
 
-def usual_plain(rows: Sequence[Row], runs: Sequence[Run]) -> tuple[list[Row], bool]:
-    """Returns a network's plain rows with its usual shifts, and if they are outdated.
-
-    Args:
-      rows: of one network on one data set.
-      runs: those of today.
-    """
-    today, earlier = _by_recipe(rows, runs)
-    parts = [today, earlier]
+def usual_plain(network: Network) -> tuple[list[Row], bool]:
+    """Returns plain rows with the usual shifts, and whether they are outdated."""
+    parts = [network.today, network.earlier]
     found = _first(parts, "plain", None, shifted=True) or _first(parts, "plain", None)
-    return found, not all(row in today for row in found)
-
-
-def _by_recipe(rows: Iterable[Row], runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
-    """Returns the rows that runs of today left, and those of earlier recipes."""
-    today: list[Row] = []
-    earlier: list[Row] = []
-    for row in rows:
-        is_today = any(is_of(row, run) for run in runs)
-        (today if is_today else earlier).append(row)
-    return today, earlier
+    return found, not all(row in network.today for row in found)
 
 
 def all_compared(results: Results) -> list[tuple[str, str, Compared]]:
     """Returns all that can be compared, with its data set and network, in order."""
-    runs = runs_of(results)
-    rows = in_order(results["rows"], runs)
-    found = []
-    for data in dict.fromkeys(row["data"] for row in rows):
-        networks = by_network(row for row in rows if row["data"] == data)
-        for name, here in networks.items():
-            settings = dict.fromkeys(row["setting"] for row in here if row["setting"])
-            ways = (compared(here, setting, runs) for setting in settings)
-            found += [(data, name, x) for x in ways if x is not None]
-    return found
+    rows = in_order(results["rows"], runs_of(results))
+    return [
+        (data, network.name, found)
+        for data in dict.fromkeys(row["data"] for row in rows)
+        for network in networks(results, data)
+        for setting in network.settings
+        if (found := compared(network, setting)) is not None
+    ]
 
 
 def _first(
@@ -128,7 +139,7 @@ def _is_shifted(row: Row) -> bool:
     return row["recipe"]["crop"] > 0
 
 
-def network(row: Row) -> str:
+def network_name(row: Row) -> str:
     """Returns the name of a row's network, with its options."""
     options = row["options"].items()
     parts = [row["model"], *(_option(*option) for option in options)]
@@ -140,14 +151,6 @@ def _option(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return words if value else f"no {words}"
     return f"{words} {value}" if isinstance(value, int) else f"{value}"
-
-
-def by_network(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Returns the rows of each network, by its name."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(network(row), []).append(row)
-    return found
 
 
 def runs_of(results: Results) -> list[Run]:
@@ -171,7 +174,7 @@ def in_order(rows: Sequence[Row], runs: Iterable[Run]) -> list[Row]:
     planned = [dataclasses.asdict(run) for run in runs]
 
     def place(row: Row) -> tuple[str, str]:
-        return row["data"], network(row)
+        return row["data"], network_name(row)
 
     def places(of) -> dict[Any, int]:
         return {x: i for i, x in enumerate(dict.fromkeys(map(of, [*planned, *rows])))}

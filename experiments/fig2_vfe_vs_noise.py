@@ -12,6 +12,7 @@ more.
 """
 
 import dataclasses
+import pathlib
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -23,9 +24,10 @@ from rich.progress import track
 
 import vim_jax
 from experiments.distortions import Way, leave, noise
-from experiments.record import JsonOut, write
-from vim_jax.attacks.mixing import mixed_by
+from experiments.images import check
+from experiments.record import JsonOut, kept, made_by, write
 from vim_jax.attacks.similarity import ssim
+from vim_jax.data import mix_array
 from vim_jax.data.arrays import train_test_arrays
 
 SIGMAS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150)
@@ -56,54 +58,72 @@ class Preset:
 Name = Literal["smoke", "cpu", "gpu", "paper"]
 # Of images that have many sizes.
 _SIDES = {"imagenet2012": 224, "imagenette/160px-v2": 160}
-_WHOLE = Preset({"cifar10": 1000, "mnist": 1000, "imagenette/160px-v2": 200})
+_BATCH = 250
 PRESETS: Mapping[Name, Preset] = {
     "smoke": Preset({"embedded:digits": 20}, ("unchanged", "noise 10", "size 2")),
-    "cpu": _WHOLE,
-    "gpu": _WHOLE,
+    "cpu": Preset({"cifar10": 1000, "mnist": 1000, "imagenette/160px-v2": 200}),
+    "gpu": Preset({"cifar10": 10_000, "mnist": 10_000, "imagenette/160px-v2": 1000}),
     "paper": Preset({"cifar10": 10_000, "mnist": 10_000, "imagenet2012": 10_000}),
 }
 
 
-def run(preset: Name, data_dir: str | None) -> list[dict[str, Any]]:
+def run(
+    preset: Name, data_dir: str | None, path: pathlib.Path | None = None
+) -> list[dict[str, Any]]:
     """Returns VFE and SSIM of each set and way, as plain data.
 
     Args:
       preset: see `PRESETS`.
       data_dir: where the TFDS data sets lie.
+      path: of the results file, which is written after each row; None keeps no results.
     """
     chosen = PRESETS[preset]
-    rows = []
+    check(chosen.data, data_dir)
+    command = f"experiments.fig2_vfe_vs_noise --preset {preset}"
+    rows = kept(path, command)
     for name, count in chosen.data.items():
+        there = [(x["kind"], x["strength"]) for x in rows if x["data"] == name]
+        left = [way for way in chosen.ways if WAYS[way][0] not in there]
+        if not left:
+            continue
         side = _SIDES.get(name)
         data = train_test_arrays(name, data_dir=data_dir, limit=count, side=side)
         images = data.test.images
-        images = images.astype(np.uint8)
-        vfe = jax.jit(jax.vmap(vim_jax.vfe))
-        for way in track(chosen.ways, description=name):
+        for way in track(left, description=name):
             start = time.perf_counter()
             (kind, strength), change = WAYS[way]
-            changed = _changed(change, images)
-            found = np.asarray(vfe(changed))
+            vfe, similarity = _measured(change, images)
             rows.append(
                 {
                     "data": name,
                     "images": len(images),
                     "kind": kind,
                     "strength": strength,
-                    "vfe": float(found.mean()),
-                    "vfe_deviation": float(found.std()),
-                    "ssim": float(ssim(list(changed), list(images)).mean()),
+                    "vfe": float(vfe.mean()),
+                    "vfe_deviation": float(vfe.std()),
+                    "ssim": float(similarity.mean()),
                     "seconds": round(time.perf_counter() - start, 2),
+                    **made_by(),
                 }
             )
+            write(path, command, rows)
     return rows
 
 
-def _changed(way: Way, images: np.ndarray) -> np.ndarray:
-    if isinstance(way, vim_jax.VisualMixer):
-        return np.stack(mixed_by(way, images, 0)[0])
-    return way(images, np.random.default_rng(0))
+def _measured(change: Way, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns VFE of changed images, and their SSIM with what they were."""
+    random, key = np.random.default_rng(0), jax.random.key(0)
+    vfe = jax.jit(jax.vmap(vim_jax.vfe))
+    found = []
+    for first in range(0, len(images), _BATCH):
+        originals = images[first : first + _BATCH]
+        if isinstance(change, vim_jax.VisualMixer):
+            changed = mix_array(change, jax.random.fold_in(key, first), originals)
+        else:
+            changed = change(originals, random)
+        found.append((np.asarray(vfe(changed)), ssim(list(changed), list(originals))))
+    vfes, similarities = map(np.concatenate, zip(*found, strict=True))
+    return vfes, similarities
 
 
 def main(
@@ -116,15 +136,14 @@ def main(
     Args:
       preset: what to measure.
       data_dir: where the TFDS data sets lie.
-      json_out: write the results here.
+      json_out: the results; rows that it holds already are not measured again.
     """
-    rows = run(preset, data_dir)
+    rows = run(preset, data_dir, json_out)
     for row in rows:
         print(
             f"{row['data']}, {row['kind']} {row['strength']}: VFE {row['vfe']:,.0f}, "
             f"SSIM {row['ssim']:.2f}"
         )
-    write(json_out, f"experiments.fig2_vfe_vs_noise --preset {preset}", rows)
 
 
 if __name__ == "__main__":

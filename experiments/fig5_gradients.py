@@ -34,8 +34,9 @@ import tyro
 from flax import nnx
 from rich.progress import track
 
+from experiments.images import check, images_of
 from experiments.record import JsonOut, kept, made_by, write
-from experiments.training_runs import SETTINGS, Run, images_of, mixed_part
+from experiments.training_runs import SETTINGS, mixed_part
 from vim_jax import VisualMixer
 from vim_jax.training import TrainConfig
 from vim_jax.training.initial import initial_model
@@ -253,8 +254,9 @@ def run(
       path: of the results file; None keeps no results.
     """
     chosen = PRESETS[preset]
-    source = Run(data=chosen.data, images=chosen.images, test_images=1, model="")
-    plain, labels = images_of(source, data_dir)["train"]
+    check([chosen.data], data_dir)
+    parts = images_of(chosen.data, images=chosen.images, data_dir=data_dir)
+    plain, labels = parts["train"]
     ways = [(None, "plain")] + [
         (setting, way)
         for setting in chosen.settings

@@ -8,19 +8,12 @@ Both mix CIFAR-10 with the same settings.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from experiments.comparisons import (
-    Row,
-    by_network,
-    compared,
-    mean,
-    runs_of,
-    usual_plain,
-)
+from experiments.comparisons import Row, compared, mean, networks, usual_plain
 from experiments.page import Results, made_by, table
 from experiments.privacy_scores import best_picture, pictures
 from experiments.record import read
 
-_TRAINED = "table2_accuracy_gpu"
+TRAINED = "table2_accuracy_gpu"
 _CHANCE = 0.1  # CIFAR-10 has ten classes, of one size each.
 
 
@@ -58,19 +51,18 @@ class Point(NamedTuple):
 
 def points(attacks: Results, trained: Results) -> list[Point]:
     """Returns the settings of CIFAR-10 that were attacked, and trained on both ways."""
-    networks = _networks(trained)
-    runs = runs_of(trained)
+    on_cifar10 = networks(trained, "cifar10")
     found = []
     for row in attacks["rows"]:
         if row["data"] != "cifar10":
             continue
         mixed: list[Use] = []
         thumbnails: list[Use] = []
-        for name, here in networks.items():
-            if (ways := compared(here, row["setting"], runs)) is not None:
-                star = " *" if ways.outdated else ""
-                mixed += _uses(ways.mixed, "mixed_accuracy", name, star)
-                thumbnails += _uses(ways.thumbnails, "thumbnail_accuracy", name, star)
+        for network in on_cifar10:
+            if (ways := compared(network, row["setting"])) is not None:
+                of_it = network.name, " *" if ways.outdated else ""
+                mixed += _uses(ways.mixed, "mixed_accuracy", *of_it)
+                thumbnails += _uses(ways.thumbnails, "thumbnail_accuracy", *of_it)
         enlarged = pictures(row).get("thumbnail")
         if not mixed or enlarged is None:
             continue
@@ -78,11 +70,6 @@ def points(attacks: Results, trained: Results) -> list[Point]:
         best = max(mixed), seen, max(thumbnails), enlarged
         found.append(Point(row["setting"], *best))
     return found
-
-
-def _networks(trained: Results) -> dict[str, list[Row]]:
-    """Returns the rows on CIFAR-10 of each network."""
-    return by_network(row for row in trained["rows"] if row["data"] == "cifar10")
 
 
 def _uses(rows: list[Row], metric: str, network: str, star: str) -> list[Use]:
@@ -93,17 +80,17 @@ def _uses(rows: list[Row], metric: str, network: str, star: str) -> list[Use]:
 
 def plain_use(trained: Results) -> Use:
     """Returns the best network that was trained on plain CIFAR-10."""
-    runs = runs_of(trained)
     found: list[Use] = []
-    for name, here in _networks(trained).items():
-        rows, outdated = usual_plain(here, runs)
-        found += _uses(rows, "plain_accuracy", name, " *" if outdated else "")
+    for network in networks(trained, "cifar10"):
+        rows, outdated = usual_plain(network)
+        star = " *" if outdated else ""
+        found += _uses(rows, "plain_accuracy", network.name, star)
     return max(found)
 
 
 def frontier_table(attacks: Results) -> str:
     """Returns use and leak of mixed images beside those of their thumbnails."""
-    trained = read(_TRAINED)
+    trained = read(TRAINED)
     assert trained is not None
     heads = (
         "setting", "mixed: labels", "by", "mixed: best SSIM", "thumbnail: labels", "by",
@@ -131,16 +118,17 @@ def frontier_table(attacks: Results) -> str:
     return "\n\n".join([words, table(heads, cells), made_by(trained)])
 
 
-def plot_frontier(attacks: Results, axis, colors: Mapping[str, str]) -> None:
+def plot_frontier(
+    attacks: Results, trained: Results, axis, colors: Mapping[str, str]
+) -> None:
     """Draws mixed images and their thumbnails: use against leak.
 
     Args:
       attacks: what attackers got.
+      trained: what networks learned.
       axis: to draw on.
       colors: of settings.
     """
-    trained = read(_TRAINED)
-    assert trained is not None
     for x in points(attacks, trained):
         color = colors[x.setting]
         across = [x.seen["score"], x.enlarged["score"]]

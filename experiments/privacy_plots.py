@@ -4,9 +4,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.frontier import plot_frontier
+from experiments import plots
+from experiments.frontier import TRAINED, plot_frontier
 from experiments.page import Results
 from experiments.privacy_scores import best_picture, score_of
+from experiments.record import read
 
 
 def plot_frontiers(results: Results, path: pathlib.Path) -> None:
@@ -15,6 +17,8 @@ def plot_frontiers(results: Results, path: pathlib.Path) -> None:
     To the left by the attackers' classifiers, to the right by networks of Table II,
     with thumbnails beside mixed images.
     """
+    trained = read(TRAINED)
+    assert trained is not None
     import matplotlib
 
     matplotlib.use("Agg")
@@ -28,7 +32,7 @@ def plot_frontiers(results: Results, path: pathlib.Path) -> None:
     colors = {setting: f"C{i}" for i, setting in enumerate(settings)}
     _plot_adapted(adapted, axes[0], colors)
     axes[0].set(title="the attacker's classifier", ylabel="labels recognised (use)")
-    plot_frontier(results, axes[1], colors)
+    plot_frontier(results, trained, axes[1], colors)
     axes[1].set(title="the best network of Table II")
     axes[1].legend(
         title="filled: mixed\nhollow: thumbnails,\nenlarged", fontsize=8,
@@ -42,8 +46,7 @@ def plot_frontiers(results: Results, path: pathlib.Path) -> None:
         axis.set(xlim=(0, 1.1), ylim=(0, 1))
         axis.set_xlabel("SSIM of the best reconstruction (what leaks)")
         axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    plots.save(figure, path, results, trained)
 
 
 def _plot_adapted(
@@ -101,5 +104,4 @@ def plot_validity(results: Results, path: pathlib.Path) -> None:
     axes[0].set_xticks([0, 0.5, 1, 2, 4], ["0", "0.5", "1", "2", "4"])
     axes[0].set_ylabel("SSIM of the best reconstruction")
     axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    plots.save(figure, path, results)

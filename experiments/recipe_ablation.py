@@ -20,7 +20,7 @@ from typing import Any, Literal
 import tyro
 
 from experiments.record import JsonOut
-from experiments.table2_accuracy import RECIPE, budget, shifts
+from experiments.table2_accuracy import NO_SHIFTS, RECIPE, budget, shifts
 from experiments.training_runs import Run, finish
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
@@ -30,7 +30,7 @@ ANY_SHIFTS = "shifts by any number of pixels"
 PARTS: Mapping[str, Mapping[str, Any]] = {
     ALL: {},
     NOT_AGAIN: {"fresh": None},
-    "no shifts": {"crop": 0, "crop_multiple": 1},
+    "no shifts": NO_SHIFTS,
     ANY_SHIFTS: {"crop_multiple": 1},
     "no flips": {"flip": False},
     "no averaged parameters": {"ema": 0.0},

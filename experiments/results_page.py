@@ -1,5 +1,6 @@
 """The tables of `docs/results.md`, made of committed results."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -32,14 +33,8 @@ _SLIDES_COST = {
 def recipe_table(results: Results) -> str:
     """Returns what is lost without each part of the recipe for mixed images."""
     rows = results["rows"]
-    heads = [
-        "network", "recipe", "mixed", "change", "averaged over shuffles",
-        "while training", "seeds",
-    ]  # fmt: skip
     on_plain = any(row["way"] == "plain" for row in rows)
-    if on_plain:
-        heads[-1:-1] = ["plain", "drop"]
-    cells = []
+    lines: list[dict[str, str]] = []
     for name in dict.fromkeys(row["model"] for row in rows):
         mixed, plain = (
             _by_part(
@@ -56,19 +51,19 @@ def recipe_table(results: Results) -> str:
         for part, found in mixed.items():
             if not found:
                 continue
-            line = [
-                name,
-                part,
-                percent(found, "mixed_accuracy"),
-                "" if found is whole else _mean_of(gains(found, whole), "+.1f"),
-                percent(found, "averaged_accuracy"),
-                percent(found, "train_accuracy"),
-                str(len(found)),
-            ]
+            change = gains(found, whole) if found is not whole else []
+            line = {
+                "network": name,
+                "recipe": part,
+                "mixed": percent(found, "mixed_accuracy"),
+                "change": _mean_of(change, "+.1f"),
+                "averaged over shuffles": percent(found, "averaged_accuracy"),
+                "while training": percent(found, "train_accuracy"),
+            }
             if on_plain:
-                accuracy = percent(plain[part], "plain_accuracy")
-                line[-1:-1] = [accuracy, _mean_of(gains(plain[part], found), ".1f")]
-            cells.append(line)
+                line["plain"] = percent(plain[part], "plain_accuracy")
+                line["drop"] = _mean_of(gains(plain[part], found), ".1f")
+            lines.append({**line, "seeds": str(len(found))})
     first = rows[0]
     words = (
         f"Regions of {first['setting'].removeprefix('size ')} pixels, published once. "
@@ -80,7 +75,7 @@ def recipe_table(results: Results) -> str:
             " Plain images have the same changes, but are never shuffled, and shifted "
             "by any number of pixels, if at all."
         )
-    return f"{words}\n\n{table(heads, cells)}"
+    return f"{words}\n\n{table(list(lines[0]), [list(x.values()) for x in lines])}"
 
 
 def _by_part(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -98,15 +93,18 @@ def _mean_of(values: Sequence[float], form: str) -> str:
 def throughput_table(results: Results) -> str:
     """Returns the cost of mixing at each step."""
     heads = (
-        "network", "plain, images/s", "published once", "fresh", "mixing, images/s",
-        "mixing, of a step", "slides",
+        "network", "plain, images/s", "published once, images/s", "change",
+        "fresh, images/s", "change", "mixing alone, images/s", "of a step", "slides",
     )  # fmt: skip
     cells = [
         [
             row["model"],
             f"{row['images_per_s']['plain']:,.0f}",
-            *(
-                _change(row["overhead_percent"][way])
+            *itertools.chain.from_iterable(
+                (
+                    f"{row['images_per_s'][way]:,.0f}",
+                    _change(row["overhead_percent"][way]),
+                )
                 for way in ("published once", "fresh")
             ),
             f"{row['images_per_s']['mixing alone']:,.0f}",

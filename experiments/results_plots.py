@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.comparisons import by_network, compared, mean, runs_of
+from experiments import plots
+from experiments.comparisons import compared, mean, networks
 from experiments.page import IMAGES, Results, data_name
 from experiments.record import read
 
@@ -21,20 +22,16 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
 
     Hollow where it was measured with an earlier recipe.
     """
-    runs = runs_of(results)
     lines = {}
-    for name, rows in by_network(
-        row for row in results["rows"] if row["data"] == "cifar10"
-    ).items():
-        settings = {row["setting"] for row in rows if row["setting"]}
+    for network in networks(results, "cifar10"):
         found = {
-            int(setting.removeprefix("size ")): compared(rows, setting, runs)
-            for setting in settings
+            int(setting.removeprefix("size ")): compared(network, setting)
+            for setting in network.settings
             if re.fullmatch(r"size \d+", setting)
         }
         there = {size: x for size, x in sorted(found.items()) if x is not None}
         if len(there) > 2:  # With one or two sizes there is no line to draw.
-            lines[name] = there
+            lines[network.name] = there
     figure, axes = _axes(len(lines), one_scale=True)
     hollow = False
     for axis, (name, there) in zip(axes, lines.items(), strict=True):
@@ -69,7 +66,7 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
         axes[0].plot([], [], "o", color="white", **style)
     axes[0].set_ylabel("test images recognised, %")
     axes[0].legend(fontsize=8, loc="lower left")
-    _save(figure, path)
+    plots.save(figure, path, results)
 
 
 def plot_noise(results: Results, path: pathlib.Path) -> None:
@@ -104,7 +101,7 @@ def plot_noise(results: Results, path: pathlib.Path) -> None:
         axis.set_xlabel("VFE, squared grey levels per pixel")
     axes[0].set_ylabel("SSIM with the original")
     axes[-1].legend(fontsize=8)
-    _save(figure, path)
+    plots.save(figure, path, results)
 
 
 def plot_region_size(results: Results, path: pathlib.Path) -> None:
@@ -130,7 +127,7 @@ def plot_region_size(results: Results, path: pathlib.Path) -> None:
         axis.set_xlabel("region size, native pixels")
     axes[0].set_ylabel("VFE, squared grey levels per pixel")
     axes[-1].legend(fontsize=8)
-    _save(figure, path)
+    plots.save(figure, path, results)
 
 
 def plot_gradients(results: Results, path: pathlib.Path) -> None:
@@ -166,7 +163,7 @@ def plot_gradients(results: Results, path: pathlib.Path) -> None:
             axis.set_title(model, fontsize=10)
             axis.set_xlabel("step")
     axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    _save(figure, path)
+    plots.save(figure, path, results)
 
 
 def _axes(count: int, *, one_scale: bool = False):
@@ -188,14 +185,7 @@ def _axes(count: int, *, one_scale: bool = False):
     return figure, list(axes[0])
 
 
-def _save(figure, path: pathlib.Path) -> None:
-    import matplotlib.pyplot as plt
-
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-_PLOTS: Mapping[str, tuple[Callable[[Results, pathlib.Path], None], str]] = {
+PLOTS: Mapping[str, tuple[Callable[[Results, pathlib.Path], None], str]] = {
     "table2_accuracy_gpu": (plot_accuracy, "accuracy.png"),
     "fig2_vfe_vs_noise_cpu": (plot_noise, "fig2.png"),
     "fig3_vfe_vs_region_size_cpu": (plot_region_size, "fig3.png"),
@@ -205,6 +195,6 @@ _PLOTS: Mapping[str, tuple[Callable[[Results, pathlib.Path], None], str]] = {
 
 def write() -> None:
     """Draws all plots whose results there are."""
-    for file, (plot, picture) in _PLOTS.items():
+    for file, (plot, picture) in PLOTS.items():
         if (results := read(file)) is not None:
             plot(results, IMAGES / picture)

@@ -16,25 +16,26 @@ Runs are ordered by how much they tell, and the file given by `--json` is writte
 each: start the command again and it goes on. Several processes can share a preset by
 `--shard I/N`, each with a results file of its own, which `python -m experiments.record`
 joins: networks this small leave a GPU idle most of the time. `cpu` is scaled down to
-what two cores can do in a day; `gpu` trains on all images of CIFAR-10 and MNIST, and on
-as many of Imagenette as `cpu`, in twice the resolution; `paper` has the slides'
-networks and image size, ImageNet-100 included for those who have it, prepared for TFDS
-under the name "imagenet_100" (it takes 60 GB of memory and more). With `--weights-dir`
-its networks are fine-tuned from ImageNet's weights on CIFAR-10, as the slides'
-accuracies suggest that theirs were; not on ImageNet-100, whose plain images those
-weights have seen. Expect drops of 0 to 7 points at region size 2, and thumbnail-trained
-networks close to the mixed ones.
+what two cores can do in a day or two; `gpu` trains on all images of CIFAR-10, on as
+many of MNIST, and on as many of Imagenette as `cpu`, in twice the resolution: an H200
+took 68 minutes for its first 28 runs. `paper`, not run yet, has the slides' networks,
+sets and image size, 90 epochs each. Its ImageNet-100 is for those who have it, prepared
+for TFDS under the name "imagenet_100" (it takes 60 GB of memory and more); `--data`
+takes some of the sets only. With `--weights-dir` networks of `paper` are fine-tuned
+from ImageNet's weights on CIFAR-10, as the slides' accuracies suggest that theirs were;
+not on ImageNet-100, whose plain images those weights have seen. Expect drops of 0 to 7
+points at region size 2, and thumbnail-trained networks close to the mixed ones.
 """
 
 import itertools
 import pathlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import tyro
 
 from experiments.record import JsonOut
-from experiments.training_runs import Run, Way, finish, in_shard
+from experiments.training_runs import SETTINGS, Run, Way, finish, in_shard
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
 
@@ -67,7 +68,8 @@ _PAPER_SIZES: Mapping[str, tuple[int, ...]] = {
 _DIGITS = ("mnist", "embedded:digits")
 _CIFAR_SIDE = 32
 _CIFAR_SETTINGS = ("size 2", "size 4", "size 8", "level 0.6", "size 4, scrambled")
-_MIXED: tuple[Way, ...] = ("mixed", "thumbnail")
+_WAYS_OF_A_SETTING: tuple[Way, ...] = ("mixed", "thumbnail")
+NO_SHIFTS: Mapping[str, int] = {"crop": 0, "crop_multiple": 1}
 
 
 def runs(preset: Name, weights: Collection[str] = ()) -> Iterator[Run]:
@@ -147,9 +149,10 @@ def _small_images(preset: Literal["cpu", "gpu"]) -> Iterator[Run]:
         "imagenette/160px-v2",
         (("resnet18", {}), ("vit_ti16", {"patch_encoder": "sorted"})),
         ("size 4", "size 8"),
-        **{**size, **few, "side": side},
+        **few,
+        side=side,
     )
-    yield from _grid("cifar10", main, _CIFAR_SETTINGS[1:], plain=False, **size)
+    yield from _grid("cifar10", main, _CIFAR_SETTINGS[1:], shifted_plain=False, **size)
     yield from _grid("cifar10", main, _CIFAR_SETTINGS, seed=1, **size)
     yield from _grid("cifar10", [_fitting(8)], ("size 8",), seed=1, **size)
 
@@ -160,33 +163,52 @@ def _fitting(patch: int) -> tuple[str, Mapping[str, Any]]:
 
 
 def _grid(
-    data: str, models, settings, *, seed: int = 0, plain: bool = True, **rest: Any
+    data: str,
+    models: Iterable[tuple[str, Mapping[str, Any]]],
+    settings: Sequence[str],
+    *,
+    recipe: Mapping[str, Any],
+    side: int | None = None,
+    seed: int = 0,
+    shifted_plain: bool = True,
+    **rest: Any,
 ) -> Iterator[Run]:
-    """Yields plain, mixed and thumbnail runs of each model."""
-    usual = rest.pop("recipe")
-    side = rest.get("side") or _CIFAR_SIDE
+    """Yields plain, mixed and thumbnail runs of each model.
 
-    def recipe(setting: str | None) -> dict[str, Any]:
+    Settings that rule shifts out are compared with plain images without, too: what
+    shifts are worth is not what mixing costs.
+
+    Args:
+      data: name of the data set.
+      models: names, and options.
+      settings: of the mixing.
+      recipe: of the training, without shifts.
+      side: of resized images; None leaves them as they are.
+      seed: of all runs.
+      shifted_plain: whether to train on plain images with the usual shifts, too.
+      **rest: other fields of `Run`.
+    """
+
+    def recipe_of(setting: str | None, *, shifted: bool = True) -> dict[str, Any]:
         if data in _DIGITS:
-            return {**usual, "flip": False, "crop": 0, "crop_multiple": 1}
-        return {**usual, **shifts(setting, side)}
+            return {**recipe, "flip": False, **NO_SHIFTS}
+        chosen = shifts(setting, side or _CIFAR_SIDE) if shifted else NO_SHIFTS
+        return {**recipe, **chosen}
 
     for model, options in models:
         common: dict[str, Any] = {
-            "data": data, "model": model, "options": options, "seed": seed, **rest
+            "data": data, "side": side, "model": model, "options": options,
+            "seed": seed, **rest
         }  # fmt: skip
-        if plain:
-            yield Run(**common, recipe=recipe(None))
-        # Settings that rule shifts out are compared with plain images without, too:
-        # what shifts are worth is not what mixing costs.
-        if recipe(None)["crop"] and not all(recipe(x)["crop"] for x in settings):
-            yield Run(**common, recipe=recipe("level"))
-        for setting in settings:
-            for way in _MIXED:
-                yield Run(**common, setting=setting, way=way, recipe=recipe(setting))
+        if shifted_plain:
+            yield Run(**common, recipe=recipe_of(None))
+        if recipe_of(None)["crop"] and not all(recipe_of(x)["crop"] for x in settings):
+            yield Run(**common, recipe=recipe_of(None, shifted=False))
+        for setting, way in itertools.product(settings, _WAYS_OF_A_SETTING):
+            yield Run(**common, setting=setting, way=way, recipe=recipe_of(setting))
 
 
-def shifts(setting: str | None, side: int) -> dict[str, int]:
+def shifts(setting: str | None, side: int) -> Mapping[str, int]:
     """Returns shifts that keep regions where they were.
 
     Up to about an eighth of the side: larger ones would leave less of an image than of
@@ -195,9 +217,9 @@ def shifts(setting: str | None, side: int) -> dict[str, int]:
     most = -(-side // 8)
     if setting is None:
         return {"crop": most, "crop_multiple": 1}
-    if not setting.startswith("size"):
-        return {"crop": 0, "crop_multiple": 1}  # Plans differ from image to image.
-    size = int(setting.split(",")[0].removeprefix("size "))
+    size = SETTINGS[setting].region_size
+    if not isinstance(size, int):
+        return NO_SHIFTS  # Plans differ from image to image.
     return {"crop": most // size * size, "crop_multiple": size}
 
 
@@ -208,6 +230,7 @@ def main(
     most: int | None = None,
     shard: str = "1/1",
     weights_dir: pathlib.Path | None = None,
+    data: tuple[str, ...] = (),
 ) -> None:
     """Train networks on plain images, mixed ones, and thumbnails.
 
@@ -215,10 +238,11 @@ def main(
       preset: which runs.
       data_dir: where the TFDS data sets lie.
       json_out: the results; runs that it holds already are not repeated.
-      most: stop after so many runs of the preset.
+      most: stop after so many of the runs.
       shard: I/N takes the runs number I, I + N, I + 2N, ... only.
       weights_dir: a folder of torchvision's weights, vit_b16.safetensors and the like,
         from which networks of `paper` start.
+      data: runs on these data sets only, such as cifar10 mnist.
     """
     weights: list[str] = []
     if weights_dir is not None:
@@ -229,7 +253,13 @@ def main(
                 f"{', '.join(f'{model}.safetensors' for model in _PAPER)}: give a "
                 "folder of such files, and --preset paper."
             )
-    chosen = in_shard(list(runs(preset, weights))[:most], shard)
+    every = list(runs(preset, weights))
+    names = dict.fromkeys(run.data for run in every)
+    for name in data:
+        if name not in names:
+            raise SystemExit(f"data is {name}: use some of {', '.join(names)}.")
+    wanted = [run for run in every if run.data in (data or names)]
+    chosen = in_shard(wanted[:most], shard)
     command = f"experiments.table2_accuracy --preset {preset}"
     finish(chosen, json_out, command, data_dir, weights_dir=weights_dir)
 

@@ -7,7 +7,6 @@ measured.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import pathlib
@@ -18,24 +17,23 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import numpy as np
+from flax import nnx
 
 import vim_jax
+from experiments.images import check, images_of, native_side
 from experiments.record import kept, made_by, write
 from vim_jax import VisualMixer
-from vim_jax.data.arrays import LabelledImages, native_sides, train_test_arrays
+from vim_jax.data.arrays import LabelledImages
 from vim_jax.data.errors import DataError
 from vim_jax.data.shards import Shard
 from vim_jax.training import History, TrainConfig, evaluate, train
-from vim_jax.training.image_sets import resolve_num_classes
+from vim_jax.training.image_sets import ImageSet, resolve_num_classes
 from vim_jax.training.initial import initial_model
 
 _T = TypeVar("_T")
 Way = Literal["plain", "mixed", "thumbnail"]
 SETTINGS: Mapping[str, VisualMixer] = {
-    **{
-        f"size {s}": VisualMixer(region_size=s)
-        for s in (2, 4, 7, 8, 14, 16, 28, 32, 56)
-    },
+    **{f"size {s}": VisualMixer(region_size=s) for s in (2, 4, 8, 14, 16, 28, 32, 56)},
     "size 4, scrambled": VisualMixer(region_size=4, scramble_regions=True),
     "level 0.6": VisualMixer(level=0.6, clip=True),
 }
@@ -86,7 +84,7 @@ class Run:
             model=self.model,
             model_options=dict(self.options),
             seed=self.seed,
-            **{"num_classes": None, "fresh": self.remixer, **self.recipe},
+            **{"fresh": self.remixer, **self.recipe},
         )
 
     @property
@@ -135,11 +133,14 @@ def finish(
       data_dir: where the TFDS data sets lie.
       rows: those there are already; by default those of the results file.
       weights_dir: where the weights lie that runs start from.
+
+    Raises:
+      SystemExit: if the data of a run to be trained is not there.
     """
     rows = kept(path, command) if rows is None else rows
-    for run in runs:
-        if is_done(run, rows):
-            continue
+    left = [run for run in runs if not is_done(run, rows)]
+    check((run.data for run in left), data_dir)
+    for run in left:
         unfinished = None if path is None else path.with_suffix(".unfinished")
         out = None if unfinished is None else unfinished / _name(run)
         rows.append(row_of(run, data_dir, weights_dir, out))
@@ -190,37 +191,13 @@ def row_of(
       out: folder for checkpoints, from which a run that was broken off goes on.
     """
     start = time.perf_counter()
-    parts = images_of(run, data_dir)
-    row: dict[str, Any] = _identity(run)
-    kinds = {"plain": {name: images for name, (images, _) in parts.items()}}
-    if run.setting is not None:
-        mixed = _mixed(parts, run.setting, run.seed)
-        kinds["mixed"] = {part: x.images for part, x in mixed.items()}
-        kinds["thumbnail"] = {part: x.thumbnails for part, x in mixed.items()}
-        row["mean_region_size"] = mixed["train"].mean_region_size
-    train_set = kinds[run.way]["train"], parts["train"].labels
-    test_sets = {kind: (x["test"], parts["test"].labels) for kind, x in kinds.items()}
-    if "validation" in parts:
-        chosen_by = kinds[run.way]["validation"]
-        test_sets["validation"] = chosen_by, parts["validation"].labels
-    native = _native_side(run.data, data_dir)
-    row |= {
-        "train_images": len(train_set[1]),
-        "tested": len(parts["test"].labels),
-        "shape": list(train_set[0].shape[1:]),
-        "native_pixels_per_pixel": native and native / train_set[0].shape[1],
-    }
-    start_from = None
-    if run.weights is not None:
-        path = (weights_dir or pathlib.Path()) / run.weights
-        classes = resolve_num_classes(None, train_set, test_sets)
-        shape = train_set[0].shape[1:]
-        start_from = initial_model(run.config, shape, classes, path)
+    train_set, test_sets, row = _sets(run, data_dir)
+    model = _model(run, train_set, test_sets, weights_dir)
     prepared = time.perf_counter()
     earlier = 0.0
     try:
         history = train(
-            run.config, train_set, test_sets, out=out, progress=False, model=start_from
+            run.config, train_set, test_sets, out=out, progress=False, model=model
         )
     except FloatingPointError as error:
         # It recognises nothing; a grid of learning rates goes on.
@@ -235,6 +212,54 @@ def row_of(
         "seconds": round(earlier + time.perf_counter() - start, 1),
         **made_by(),
     }
+
+
+def _sets(
+    run: Run, data_dir: str | None
+) -> tuple[ImageSet, dict[str, ImageSet], dict[str, Any]]:
+    """Returns what to train on and to test on, and what the row says of them."""
+    parts = images_of(
+        run.data,
+        images=run.images,
+        test_images=run.test_images,
+        validation_images=run.validation_images,
+        side=run.side,
+        data_dir=data_dir,
+    )
+    row = _identity(run)
+    kinds = {"plain": {name: images for name, (images, _) in parts.items()}}
+    if run.setting is not None:
+        mixed = _mixed(parts, run.setting, run.seed)
+        kinds["mixed"] = {part: x.images for part, x in mixed.items()}
+        kinds["thumbnail"] = {part: x.thumbnails for part, x in mixed.items()}
+        row["mean_region_size"] = mixed["train"].mean_region_size
+    train_set = kinds[run.way]["train"], parts["train"].labels
+    test_sets = {kind: (x["test"], parts["test"].labels) for kind, x in kinds.items()}
+    if "validation" in parts:
+        chosen_by = kinds[run.way]["validation"]
+        test_sets["validation"] = chosen_by, parts["validation"].labels
+    native = native_side(run.data, data_dir)
+    row |= {
+        "train_images": len(train_set[1]),
+        "tested": len(parts["test"].labels),
+        "shape": list(train_set[0].shape[1:]),
+        "native_pixels_per_pixel": native and native / train_set[0].shape[1],
+    }
+    return train_set, test_sets, row
+
+
+def _model(
+    run: Run,
+    train_set: ImageSet,
+    test_sets: dict[str, ImageSet],
+    weights_dir: pathlib.Path | None,
+) -> nnx.Module | None:
+    """Returns the model that a run starts from, or None if its weights are fresh."""
+    if run.weights is None:
+        return None
+    path = (weights_dir or pathlib.Path()) / run.weights
+    classes = resolve_num_classes(None, train_set, test_sets)
+    return initial_model(run.config, train_set[0].shape[1:], classes, path)
 
 
 def _learnt(run: Run, history: History, test_sets) -> dict[str, Any]:
@@ -254,42 +279,6 @@ def _learnt(run: Run, history: History, test_sets) -> dict[str, Any]:
             history.model, *test_sets[run.way], remixed=run.remixer, times=_REMIXES
         )
     return found
-
-
-def images_of(run: Run, data_dir: str | None) -> dict[str, LabelledImages]:
-    """Returns the images of a run by part, resized if it asks for that."""
-    return _images_of(
-        run.data,
-        run.images,
-        run.test_images,
-        run.validation_images,
-        run.side,
-        data_dir,
-    )
-
-
-@functools.lru_cache(maxsize=2)
-def _images_of(name, images, test_images, validation_images, side, data_dir):
-    limit = max(images + validation_images, test_images)
-    data = train_test_arrays(name, data_dir=data_dir, limit=limit, side=side)
-    parts = {
-        "train": (data.train, slice(images)),
-        "test": (data.test, slice(test_images)),
-    }
-    if validation_images:
-        held_back = slice(images, images + validation_images)
-        parts["validation"] = (data.train, held_back)
-    return {
-        part: LabelledImages(source.images[rows].astype(np.uint8), source.labels[rows])
-        for part, (source, rows) in parts.items()
-    }
-
-
-@functools.cache
-def _native_side(name: str, data_dir: str | None) -> int | None:
-    """Returns the side of the squares in images' middles, or None if they differ."""
-    sides = native_sides(name, data_dir=data_dir)
-    return sides.pop() if len(sides) == 1 else None
 
 
 class Mixed(NamedTuple):

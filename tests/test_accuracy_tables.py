@@ -8,12 +8,21 @@ from table_rows import RUNS, outdated, row_of, rows_of
 
 from experiments import accuracy_tables, comparisons, table2_accuracy, training_runs
 
+WAYS: tuple[Any, ...] = ("mixed", "thumbnail")
+
 
 def line(rows, *, preset="cpu"):
     """The cells of a table's last row."""
     results = {"command": f"python -m a --preset {preset}", "rows": rows}
     text = accuracy_tables.accuracy_table(results)
     return [cell.strip() for cell in text.splitlines()[-1].split("|")][1:-1]
+
+
+def network_of(*rows):
+    """A network with rows of CIFAR-10."""
+    results = {"command": "python -m a --preset cpu", "rows": list(rows)}
+    (network,) = comparisons.networks(results, "cifar10")
+    return network
 
 
 def test_accuracies_are_compared_over_the_seeds_that_all_have():
@@ -35,7 +44,8 @@ def test_accuracies_are_compared_over_the_seeds_that_all_have():
     assert found[3:5] == ["70.0 ± 14.1 %", "35.0 ± 35.4 %"]
     assert found[7:10] == ["35.0 (20.0, 50.0)", "7.1 (97.23 to 90.15)", "+27.9"]
     assert found[-1] == "2"
-    assert comparisons.compared([rows["plain"], more["mixed"]], "size 2", RUNS) is None
+    one_way = network_of(rows["plain"], more["mixed"])
+    assert comparisons.compared(one_way, "size 2") is None
 
 
 def test_plain_images_are_shifted_as_mixed_ones_are_or_a_dagger_says_so():
@@ -52,7 +62,7 @@ def test_plain_images_are_shifted_as_mixed_ones_are_or_a_dagger_says_so():
     assert line(of_another_seed) == line(both)
     del still["plain"]
     assert line([shifted, *still.values()])[2:4] == ["level 0.6 †", "80.0 %"]
-    found = comparisons.compared([shifted, *still.values()], "level 0.6", RUNS)
+    found = comparisons.compared(network_of(shifted, *still.values()), "level 0.6")
     assert found is not None
     assert (found.outdated, found.other_shifts) == (False, True)
     # The other way round, too.
@@ -93,10 +103,10 @@ def test_the_usual_plain_rows_are_those_of_today_with_shifts():
     today = rows_of("size 2", shifted_plain=True)["plain"]
     still = rows_of("level 0.6", shifted_plain=False)["plain"]
     more = {**today, "recipe": {**today["recipe"], "crop": 8}}
-    found = comparisons.usual_plain([more, still, outdated(today), today], RUNS)
+    found = comparisons.usual_plain(network_of(more, still, outdated(today), today))
     assert found == ([today], False)
-    assert comparisons.usual_plain([still, more], RUNS) == ([more], True)
-    assert comparisons.usual_plain([still], RUNS) == ([still], False)
+    assert comparisons.usual_plain(network_of(still, more)) == ([more], True)
+    assert comparisons.usual_plain(network_of(still)) == ([still], False)
 
 
 def test_only_the_marks_in_use_are_explained():
@@ -112,6 +122,28 @@ def test_only_the_marks_in_use_are_explained():
     rows["plain"] = rows_of("size 2", shifted_plain=True)["plain"]
     text = accuracy_tables.accuracy_table({**results, "rows": list(rows.values())})
     assert "A dagger" in text
+
+
+def test_networks_to_which_mixing_changes_nothing_are_marked():
+    sizes = {}
+    for run in RUNS:
+        if run.data == "cifar10" and run.model == "vit_tiny_patch4" and run.setting:
+            rows = [row_of(dataclasses.replace(run, way="plain", setting=None))]
+            rows += [row_of(dataclasses.replace(run, way=x)) for x in WAYS]
+            sizes[comparisons.network_name(rows[1]), run.setting] = line(rows)[2]
+    blind = {key for key, size in sizes.items() if "‡" in size}
+    vit = "vit_tiny_patch4, sorted"
+    assert blind == {
+        (vit, "size 2"), (vit, "size 4"), (f"{vit}, patch size 8", "size 8"),
+        (f"{vit}, patch size 2", "size 2"),
+    }  # fmt: skip
+    assert len(sizes) > 12
+
+
+def test_a_network_that_diverged_has_a_line():
+    rows = rows_of("size 2", shifted_plain=True)
+    del rows["mixed"]["training_seconds"]
+    assert line(list(rows.values()))[-2] == "7 x 10, diverged"
 
 
 def test_rows_come_in_the_order_of_the_preset():
@@ -135,7 +167,9 @@ def test_rows_come_in_the_order_of_the_preset():
         ("size 4, scrambled", {}, "4, scrambled"),
         ("size 4", {"native_pixels_per_pixel": 2.5, "shape": [64, 64, 3]},
          "10.0 (4 of 64)"),
-        ("size 4", {"native_pixels_per_pixel": None}, "4"),
+        ("size 4", {"native_pixels_per_pixel": None}, "4 of 32, resized"),
+        ("level 0.6", {"mean_region_size": 4.25, "native_pixels_per_pixel": None},
+         "level 0.6 (mean 4.2 of 32, resized)"),
         ("level 0.6", {}, "level 0.6"),
         ("level 0.6", {"mean_region_size": 4.25}, "level 0.6 (mean 4.2)"),
         ("level 0.6", {"mean_region_size": 4.25, "native_pixels_per_pixel": 2.0},
@@ -153,7 +187,7 @@ def test_headlines_are_small_regions_and_a_level_of_cifar10():
     results = {"command": "python -m a --preset cpu", "rows": rows}
     text = accuracy_tables.headline_table(results)
     lines = [x.split(" | ") for x in text.splitlines() if x.startswith("| ")][2:]
-    assert {x[1] for x in lines} == {"2", "4", "level 0.6"}
+    assert {x[1].removesuffix(" ‡") for x in lines} == {"2", "4", "level 0.6"}
     networks = {x.model for x in RUNS if x.data == "cifar10"}
     assert {x[0].strip("| ") for x in lines} >= networks
     assert lines[0][5] == "0.0 (0.0, 0.0)"
@@ -174,8 +208,8 @@ def test_networks_are_named_by_their_options():
     options = {"patch_encoder": "sorted", "patch_size": 8, "position_embedding": False}
     row = {"model": "vit", "options": options}
     expected = "vit, sorted, patch size 8, no position embedding"
-    assert comparisons.network(row) == expected
+    assert comparisons.network_name(row) == expected
     run = dataclasses.asdict(RUNS[0])
-    assert comparisons.network(run) == RUNS[0].model
+    assert comparisons.network_name(run) == RUNS[0].model
     tuned = {**row, "options": {}, "weights": "a.safetensors"}
-    assert comparisons.network(tuned) == "vit, fine-tuned"
+    assert comparisons.network_name(tuned) == "vit, fine-tuned"

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from table_rows import RUNS, outdated, row_of
 
-from experiments import recipe_ablation, results_page, results_plots
+from experiments import (
+    page,
+    plots,
+    recipe_ablation,
+    record,
+    results_page,
+    results_plots,
+)
+from experiments.frontier import TRAINED
 
 
 def cells(text):
@@ -74,6 +82,19 @@ def test_noise_scales_are_in_images_and_none_where_there_is_only_noise():
     ]  # fmt: skip
 
 
+SHOWN = {picture: [file] for file, (_, picture) in results_plots.PLOTS.items()} | {
+    "frontier.png": ["attacks_cpu", TRAINED],
+    "metric_validity.png": ["metric_validity_cpu"],
+}
+
+
+@pytest.mark.parametrize("picture", SHOWN)
+def test_plots_show_the_committed_results(picture):
+    results = [found for file in SHOWN[picture] if (found := record.read(file))]
+    assert len(results) == len(SHOWN[picture])
+    assert plots.digest_in(page.IMAGES / picture) == plots.digest(*results)
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """Figures, instead of files of them."""
@@ -81,7 +102,7 @@ def drawn(monkeypatch):
 
     figures = []
     monkeypatch.setattr(
-        results_plots, "_save", lambda figure, _: figures.append(figure)
+        results_plots.plots, "save", lambda figure, *_: figures.append(figure)
     )
     yield figures
     plt.close("all")

@@ -12,6 +12,7 @@ from folders import save
 from experiments import (
     fig2_vfe_vs_noise,
     fig3_vfe_vs_region_size,
+    fig5_gradients,
     recipe_ablation,
     results_page,
     st_adam_ablation,
@@ -19,6 +20,7 @@ from experiments import (
     table3_throughput,
     training_runs,
 )
+from experiments.images import images_of, native_side
 from vim_jax import training
 from vim_jax.models import list_models
 from vim_jax.training import loop
@@ -95,7 +97,7 @@ def test_a_run_starts_from_its_weights(tmp_path, monkeypatch):
     numpy = pytest.importorskip("safetensors.numpy")
     run, *_ = table2_accuracy.runs("smoke")
     run = dataclasses.replace(run, weights="resnet8.safetensors")
-    shape = training_runs.images_of(run, None)["train"].images.shape[1:]
+    shape = images_of(run.data, images=run.images)["train"].images.shape[1:]
     model: Any = initial_model(run.config, shape, 7)
     random = np.random.default_rng(0)
     state = {
@@ -175,6 +177,19 @@ def test_weights_of_no_network_are_refused(tmp_path):
         table2_accuracy.main("paper", weights_dir=tmp_path)
 
 
+def test_experiments_name_the_data_that_they_lack(tmp_path):
+    path = tmp_path / "results.json"
+    with pytest.raises(SystemExit, match="imagenet_100") as refusal:
+        table2_accuracy.main("paper", str(tmp_path), path, data=("imagenet_100",))
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(SystemExit, match=r"data is cats: use .*cifar10, mnist"):
+        table2_accuracy.main("paper", data=("cats",))
+    for experiment in (fig2_vfe_vs_noise, fig3_vfe_vs_region_size, fig5_gradients):
+        with pytest.raises(SystemExit, match="cifar10"):
+            experiment.main("cpu", str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_images_of_many_sizes_have_no_native_side(tmp_path):
     for name, shapes in {
         "one": [(12, 20), (12, 30)],
@@ -183,8 +198,8 @@ def test_images_of_many_sizes_have_no_native_side(tmp_path):
         for number, shape in enumerate(shapes):
             image = np.full((*shape, 3), number, np.uint8)
             save(tmp_path / name / f"class/{number}.png", image)
-    assert training_runs._native_side(str(tmp_path / "one"), None) == 12
-    assert training_runs._native_side(str(tmp_path / "many"), None) is None
+    assert native_side(str(tmp_path / "one"), None) == 12
+    assert native_side(str(tmp_path / "many"), None) is None
 
 
 def test_one_part_of_the_recipe_is_left_out_at_a_time():
@@ -354,9 +369,17 @@ def test_overheads_are_those_of_rounds():
 
 def test_figures_of_vfe_smoke(tmp_path):
     def rows_of(experiment):
-        path = tmp_path / "results.json"
+        path = tmp_path / f"{experiment.__name__}.json"
         experiment.main("smoke", json_out=path)
-        return json.loads(path.read_text())["rows"]
+        written = json.loads(path.read_text())
+        # Rows that are there are not measured again, the others are.
+        written["rows"][0]["seconds"] = 77.0
+        path.write_text(json.dumps({**written, "rows": written["rows"][:-1]}))
+        experiment.main("smoke", json_out=path)
+        found = json.loads(path.read_text())["rows"]
+        assert found[0]["seconds"] == 77
+        assert found[-1]["vfe"] == written["rows"][-1]["vfe"]
+        return found
 
     unchanged, noisy, shuffled = rows_of(fig2_vfe_vs_noise)
     assert unchanged["ssim"] == pytest.approx(1, abs=1e-6)
