@@ -101,7 +101,6 @@ PRESETS: Mapping[Name, Preset] = {
         {"resnet8": {}, "vit_tiny_patch4": {}},
         5,
         50,
-        rates=_RATES[1:],
     ),
     "gpu": Preset(
         "cifar10",

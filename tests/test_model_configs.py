@@ -49,6 +49,13 @@ from model_cases import make
             r'block is .wide.: use "basic" or "bottleneck"',
         ),
         ("resnet18", {"shortcut": "no"}, r'shortcut is .no.: use "pad" or "project"'),
+        ("resnet8", {"region_size": 2}, r'is "none" and region_size 2: give both, or'),
+        ("resnet8", {"region_encoder": "sorted"}, r"region_size None: give both, or"),
+        (
+            "resnet8",
+            {"region_encoder": "sorted", "region_size": 0},
+            r"does not divide into squares of region_size 0",
+        ),
         ("resnet8", {"region_encoder": "set"}, r'"none", "linear" or "sorted"'),
         (
             "resnet8",

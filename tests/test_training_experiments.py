@@ -227,12 +227,14 @@ def test_one_part_of_the_recipe_is_left_out_at_a_time():
 
 
 @pytest.mark.slow
-def test_recipe_smokes():
-    (row,) = training_runs.finish(
-        list(recipe_ablation.runs("smoke"))[1:2], None, "a", None
-    )
-    assert row["recipe"]["fresh"] is None
-    assert "mixed_accuracy" in row
+def test_recipe_smokes(tmp_path):
+    recipe_ablation.main("smoke", json_out=tmp_path / "results.json")
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    found = [(row["way"], recipe_ablation.part_of(row)) for row in rows]
+    some = recipe_ablation.ALL, recipe_ablation.NOT_AGAIN, recipe_ablation.SORTED
+    assert found == [("mixed", x) for x in some] + [("plain", x) for x in some[::2]]
+    for row in rows:
+        assert 0 <= row[f"{row['way']}_accuracy"] <= 1
 
 
 def test_thumbnails_are_those_of_the_mixed_images():
@@ -325,6 +327,12 @@ def test_optimizers_smoke_in_shards(tmp_path, capsys):
     assert json.loads(path.read_text())["rows"] == rows
     st_adam_ablation.main("smoke", None, path, f"{count}/{count}")
     assert json.loads(path.read_text())["rows"] == rows
+    # The others, in the same file.
+    st_adam_ablation.main("smoke", None, path)
+    everything = json.loads(path.read_text())["rows"]
+    assert everything[: len(rows)] == rows
+    assert len(everything) == count * len(rows)
+    assert len(st_adam_ablation.compared(everything)) == count
     assert f"{found['optimizer']}: {found['accuracy']:.1%}" in capsys.readouterr().out
 
 

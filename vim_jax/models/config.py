@@ -67,25 +67,30 @@ class ConvNetConfig(ModelConfig):
         come in their order ("linear"), or sorted, each colour channel on its own
         ("sorted"), so that permuting a region's values within a channel changes
         nothing. See `encode_regions`.
-      region_size: Side of these regions, in pixels; divides height and width. Unused
+      region_size: Side of these regions, in pixels; divides height and width. None
         without a region encoder.
     """
 
     small_images: bool = False
     region_encoder: Literal["none", "linear", "sorted"] = "none"
-    region_size: int = 4
+    region_size: int | None = None
 
     def __post_init__(self):
         ModelConfig.__post_init__(self)
-        if self.region_encoder != "none":
+        if (self.region_encoder == "none") != (self.region_size is None):
+            raise ValueError(
+                f'region_encoder is "{self.region_encoder}" and region_size '
+                f"{self.region_size}: give both, or neither."
+            )
+        if self.region_size is not None:
             check_divides("region_size", self.region_size, self.image_size)
 
     @property
     def features(self) -> tuple[int, int, int]:
         """Height, width and channels of what the first convolution sees."""
-        if self.region_encoder == "none":
-            return (*self.image_size, self.channels)
         side = self.region_size
+        if side is None:
+            return (*self.image_size, self.channels)
         height, width = self.image_size
         return height // side, width // side, side * side * self.channels
 
@@ -123,7 +128,7 @@ class TransformerConfig(ModelConfig):
 
 def check_divides(name: str, side: int, image_size: tuple[int, int]) -> None:
     """Raises a ValueError unless squares of `side` pixels tile the image."""
-    if any(length % side for length in image_size):
+    if side < 1 or any(length % side for length in image_size):
         raise ValueError(
             f"image_size {image_size} does not divide into squares of {name} {side}: "
             f"pass a {name} that divides both sides, or resize the images."

@@ -75,7 +75,7 @@ def convnet_input(
       ValueError: If the images are not of the shape the model was built for.
     """
     x = standardize(images, config)
-    if config.region_encoder == "none":
+    if config.region_size is None:
         return x
     ordered = config.region_encoder == "linear"
     return encode_regions(x, config.region_size, ordered=ordered)
