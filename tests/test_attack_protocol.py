@@ -29,21 +29,22 @@ def scored(value, low, high, *, chance=0.1, control=CONTROL):
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "verdict"),
+    ("value", "low", "high", "verdict"),
     [
-        (0.3, 0.1, "at chance"),
-        (0.3, np.nextafter(0.1, 1), "partial"),
-        (0.3, 0.05, "at chance"),
-        (0.9, 0.05, "at chance"),
-        (0.0, 0.0, "at chance"),
-        (np.nextafter(0.5, 0), 0.2, "partial"),
-        (0.5, 0.2, "leaks"),  # Half-way between 0.1 and 0.9.
-        (1.0, 0.2, "leaks"),
-        (0.9, -math.inf, "inconclusive"),
+        (0.3, 0.1, np.nextafter(0.5, 0), "at chance"),
+        (0.3, np.nextafter(0.1, 1), 0.4, "partial"),
+        (0.3, 0.05, 0.4, "at chance"),
+        (0.0, 0.0, 0.2, "at chance"),
+        (0.3, 0.1, 0.5, "inconclusive"),  # Half-way between 0.1 and 0.9.
+        (0.9, 0.05, 1.7, "inconclusive"),
+        (np.nextafter(0.5, 0), 0.2, 1.0, "partial"),
+        (0.5, 0.2, 1.0, "leaks"),
+        (1.0, 0.2, 1.0, "leaks"),
+        (0.9, -math.inf, math.inf, "inconclusive"),
     ],
 )
-def test_verdict_at_its_boundaries(value, low, verdict):
-    assert scored(value, low, 1.0).verdict == verdict
+def test_verdict_at_its_boundaries(value, low, high, verdict):
+    assert scored(value, low, high).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,8 @@ def test_an_attack_that_fails_where_it_must_succeed_says_nothing(
     control = Control("case", float(reached), needed)
     assert control.passed is passed
     for value in (0.05, 0.95):
-        verdict = scored(value, value - 0.01, 1.0, control=control).verdict
+        found = scored(value, value - 0.01, value + 0.01, control=control)
+        verdict = found.verdict
         assert (verdict == "inconclusive") is not passed
 
 

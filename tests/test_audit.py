@@ -172,9 +172,53 @@ def test_attacks_take_other_settings_or_are_left_out(digits):
 
 
 def test_an_image_of_one_region_is_no_puzzle(digits):
-    entire = VisualMixer(region_size="entire", scramble_regions=True)
-    case = dataclasses.replace(digits, mixer=entire)
-    assert "jigsaw" in audits.attacks_on(case, "quick")[1]
+    # Of 8 pixels: one region; or one full one, and strips at the edges.
+    for side in (8, 5):
+        mixer = VisualMixer(region_size=side, scramble_regions=True)
+        plans = np.full((12, 8, 8), side, np.int32)
+        case = dataclasses.replace(digits, mixer=mixer, plans=plans)
+        assert "side by side" in audits.attacks_on(case, "quick")[1]["jigsaw"]
+    plans = np.full((12, 8, 8), 4, np.int32)
+    case = dataclasses.replace(digits, mixer=mixer, plans=plans)
+    assert "jigsaw" not in audits.attacks_on(case, "quick")[1]
+
+
+def test_at_chance_takes_an_attack_that_could_tell(found):
+    template = found.outcomes["as_published"].scores[0]
+    case = dataclasses.replace(found.case, plans=np.full((12, 8, 8), 8, np.int32))
+    skipped = dict.fromkeys(("recognition", "linkage", "seed_search"), "why")
+
+    def outcome(name, score, low, high, reached=0.9):
+        control = Control("case", reached, 0.5)
+        numbers = dict(score=score, low=low, high=high, chance=0.1, control=control)
+        return Outcome(
+            (dataclasses.replace(template, name=name, metric="SSIM", **numbers),)
+        )
+
+    def see(**outcomes):
+        answered = dataclasses.replace(
+            found, case=case, outcomes=outcomes, skipped=skipped
+        )
+        return answers(answered)[0].verdict
+
+    none = {"as_published": outcome("as published", 0.1, 0.05, 0.15)}
+    nowhere = {"thumbnail": outcome("thumbnail", 0.1, 0.05, 0.15)}
+    unsure = {"multiset": outcome("multiset", 0.6, -0.5, 1.7)}
+    failed = {"multiset": outcome("multiset", 0.6, 0.5, 0.7, reached=0.2)}
+    assert see(**none) == "inconclusive"
+    assert see(**none, **nowhere) == "at chance"
+    assert see(**none, **nowhere, **unsure) == "inconclusive"
+    assert see(**none, **nowhere, **failed) == "at chance"
+    assert see(**none, **failed) == "inconclusive"
+
+
+def test_what_was_not_tried_is_not_called_locked(found):
+    outcomes = dict(found.outcomes)
+    assert "no attack found" in answers(found)[3].text
+    del outcomes["key_reuse"]
+    unlock = answers(dataclasses.replace(found, outcomes=outcomes))[3]
+    assert "Not known: a permutation that several images share." in unlock.text
+    assert "found a seed of 16 bits" in unlock.text
 
 
 @pytest.mark.slow
@@ -218,7 +262,7 @@ def test_a_single_published_image_is_audited(tmp_path):
     found = audit(opened(tmp_path), "quick")
     assert "several images" in found.skipped["key_reuse"]
     numbers = json.loads(json.dumps(summary(found), allow_nan=False))
-    assert "1 image is too few for an interval: give 2 or more." in numbers["notes"]
+    assert "1 image is too few for an interval: give ten or more." in numbers["notes"]
     link = numbers["verdicts"]["link"]
     assert link["verdict"] == "inconclusive"
     assert "a single candidate" in link["text"]

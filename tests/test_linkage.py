@@ -65,7 +65,7 @@ def test_sorted_values_find_every_original(channels, size):
     rank, area = scores[EXACT, "rank-1 (share)"], scores[EXACT, "AUC"]
     assert rank.score == area.score == 1
     assert rank.verdict == area.verdict == "leaks"
-    assert rank.chance == 1 / 40
+    assert rank.chance == pytest.approx(1 / 40)
     assert area.chance == 0.5
 
 
@@ -181,7 +181,18 @@ def test_images_are_only_compared_with_candidates_of_their_shape():
     mixed, plans = mixed_by_hand(originals, 4)
     scores = link(mixed, plans, originals, candidates)
     assert scores[EXACT, "rank-1 (share)"].score == 1
-    assert scores[EXACT, "rank-1 (share)"].chance == 1 / 8
+    assert scores[EXACT, "rank-1 (share)"].chance == pytest.approx((1 / 5 + 1 / 3) / 2)
+    # None is told by anything but its shape: nothing is known of these ways.
+    alone = [smooth(1, shape=(16, 8 + i, 3))[0] for i in range(4)]
+    mixed, plans = mixed_by_hand(alone, "entire")
+    scores = link(mixed, plans, alone, alone)
+    assert {x.verdict for x in scores.values()} == {"inconclusive"}
+    # One that is alone does not count beside others that are not.
+    some = [*originals, alone[0]]
+    mixed, plans = mixed_by_hand(some, 4)
+    more = link(mixed, plans, some, [*candidates, alone[0]])
+    rank = more[EXACT, "rank-1 (share)"]
+    assert (rank.score, rank.chance) == (1, pytest.approx((1 / 5 + 1 / 3) / 2))
 
 
 def test_equal_candidates_are_no_find():
@@ -213,8 +224,8 @@ def test_few_images_among_themselves(count):
     rank = scores[EXACT, "rank-1 (share)"]
     assert rank.score == 1
     assert rank.chance == 1 / count
-    # One candidate is no choice; of two, an interval of two images reaches to chance.
-    assert rank.verdict == ("inconclusive" if count == 1 else "at chance")
+    # One candidate is no choice, and two images tell nothing from chance.
+    assert rank.verdict == "inconclusive"
     if count == 1:
         assert scores[EXACT, "AUC"].verdict == "inconclusive"
 

@@ -39,7 +39,6 @@ from vim_jax.data.writers import write_atomically
 Budget = Literal["quick", "full"]
 
 _SMALL = 64  # Pixels a side.
-_SEVERAL = 8  # Images that key reuse takes: some to learn from, some to score.
 _KNOWN = (1, 4)  # Originals known to the attacker where a permutation is reused.
 _DEFAULTS: Mapping[str, Any] = types.MappingProxyType({})
 Progress = Callable[[int, int], None]
@@ -115,9 +114,11 @@ def attacks_on(
     add(thumbnail, thumbnail.Config())
     add(multiset, multiset.Config())
     add(linkage, linkage.Config())
-    single = case.mixer.scramble_regions and case.mixer.region_size == "entire"
-    if single:
-        skipped["jigsaw"] = skipped["jigsaw_net"] = "each image is a single region"
+    scrambled = case.mixer.scramble_regions
+    is_puzzle = not scrambled or any(map(jigsaw.is_puzzle, case.plans))
+    if not is_puzzle:
+        why = "no image has two regions of one size side by side"
+        skipped["jigsaw"] = skipped["jigsaw_net"] = why
     else:
         add(jigsaw, jigsaw.Config())
     whole = case.whole
@@ -128,8 +129,12 @@ def attacks_on(
         add(seed_search, config, images=images, numbers=numbers, progress=None)
     else:
         skipped["seed_search"] = "the images are too large to try many keys"
-    if case.one_shape and len(case.published) >= _SEVERAL:
-        add(key_reuse, key_reuse.Config(known=_KNOWN))
+    # Of the images, half are kept to score by.
+    known = tuple(k for k in _KNOWN if k <= len(case.published) // 2)
+    if case.cut and scrambled:
+        skipped["key_reuse"] = "windows of scrambled images were mixed anew"
+    elif case.one_shape and known:
+        add(key_reuse, key_reuse.Config(known=known))
     else:
         skipped["key_reuse"] = "it takes several images of one size"
     why = _why_nothing_is_learnt(case, budget)
@@ -137,7 +142,7 @@ def attacks_on(
         for module in (inversion, gan_inversion):
             other = _or_none(case.other)
             add(module, module.Config(), transfer=other, progress=None)
-        if not single:
+        if is_puzzle:
             add(jigsaw_net, jigsaw_net.Config(), progress=None)
     else:
         learnt = ("inversion", "gan_inversion", "jigsaw_net")

@@ -126,10 +126,12 @@ class Case:
 
 @functools.cache
 def _code() -> bytes:
-    """Returns what changes when attacks do: a hash of their source."""
+    """Returns what changes when attacks do: a hash of all source."""
     digest = hashlib.sha256(vim_jax.__version__.encode())
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
-        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+    package = pathlib.Path(__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package).as_posix()
+        digest.update(f"{name} {path.stat().st_size} ".encode())
         digest.update(path.read_bytes())
     return digest.digest()
 

@@ -134,7 +134,7 @@ def assemble(
         if known.any():
             scores.append(
                 score(
-                    intervals.share(reached[known, k]),
+                    intervals.mean_beside(reached[known, k], by_chance[known, k]),
                     name=name,
                     knowledge=knows,
                     metric=label,
@@ -189,6 +189,13 @@ def commonest(size: np.ndarray) -> tuple[int, np.ndarray]:
         rows, columns = size.shape[0] // side, size.shape[1] // side
         frames.append((side, size[::side, ::side][:rows, :columns] == side))
     return max(frames, key=lambda pair: int(pair[1].sum()))
+
+
+def is_puzzle(size: np.ndarray) -> bool:
+    """Returns whether two full regions of the commonest size are side by side."""
+    _, frame = commonest(size)
+    across, down = frame[:, 1:] & frame[:, :-1], frame[1:] & frame[:-1]
+    return bool(across.any() or down.any())
 
 
 def _multiset(piece: np.ndarray, channels: str) -> bytes:

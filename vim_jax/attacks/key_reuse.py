@@ -162,17 +162,17 @@ def run(
     groups = groups_of(plans, shape[2], mixer)
     alike_groups = groups_of([alike] * len(mixed), shape[2], mixer)
     found, controls = attack(mixed, groups), attack(control, alike_groups)
-    chance = float(random_rates(originals, groups)[used:].mean())
+    chances = random_rates(originals, groups)[used:]
     needed = (1 + random_rates(originals, alike_groups)[used:].mean()) / 2
     scores = []
     for i, name in enumerate(names):
         scores.append(
             score(
-                intervals.share((found[i] == originals).mean(1)[used:]),
+                intervals.mean_beside((found[i] == originals).mean(1)[used:], chances),
                 name=name,
                 knowledge=known[i],
                 metric=_METRIC,
-                chance=chance,
+                chance=float(chances.mean()),
                 control=Control(
                     case=f"one permutation, regions of {most} pixels",
                     score=float((controls[i] == originals).mean(1)[used:].mean()),

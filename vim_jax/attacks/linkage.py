@@ -5,6 +5,7 @@ change; the region means; and a perceptual hash as reverse image search uses it,
 takes no plan.
 """
 
+import collections
 import dataclasses
 from collections.abc import Callable, Sequence
 
@@ -47,13 +48,15 @@ def run(
 ) -> Outcome:
     """Looks each image up among the candidates. The control looks up the originals.
 
-    The original of each published image must be among the candidates, once. A single
-    candidate is found by whoever names it: nothing is known then.
+    The original of each published image must be among the candidates, once. Images are
+    compared with candidates of their shape. Where there is no other of that, the shape
+    tells which it is: such images do not count, and if all are such, nothing is known.
     """
     if knowledge.plans is None or knowledge.candidates is None:
         raise ValueError("knowledge has no plans or no candidates: this attack links")
     candidates = knowledge.candidates
     own = _places(truth.originals, candidates)
+    several = _have_rivals(truth.originals, candidates)
     scrambled = knowledge.mixer is not None and knowledge.mixer.scramble_regions
     scores: list[Score] = []
     for name, known, features in _ways(scrambled):
@@ -61,11 +64,18 @@ def run(
         plain = _distances(truth.originals, knowledge.plans, candidates, features)
         control = Control(
             "the originals, not mixed",
-            float(_found(plain, own).mean()),
+            float(_found(plain, own)[several].mean()),
             config.control_rank_1,
         )
-        scores += _scores(name, known, mixed, own, control)
+        scores += _scores(name, known, mixed[several], own[several], control)
     return Outcome(tuple(scores))
+
+
+def _have_rivals(originals: Images, candidates: Images) -> Bool[np.ndarray, " n"]:
+    """Returns which images have several candidates of their shape; all if none has."""
+    count = collections.Counter(x.shape for x in candidates)
+    found = np.asarray([count[x.shape] > 1 for x in originals])
+    return found if found.any() else np.ones(len(found), bool)
 
 
 _Features = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -179,24 +189,27 @@ def _scores(name, known, distance, own, control) -> list[Score]:
     rows = np.arange(len(own))
     genuine = distance[rows, own][:, None]
     # Ties count half. The genuine one ties with itself.
-    farther = (distance > genuine).sum(1) + (distance == genuine).sum(1) / 2 - 0.5
-    others = distance.shape[1] - 1
+    alike = np.isfinite(distance)  # Of one shape.
+    farther = (alike & (distance > genuine)).sum(1)
+    farther = farther + (distance == genuine).sum(1) / 2 - 0.5
+    others = alike.sum(1) - 1
     rate = intervals.rate(int(found.sum()), len(found))
-    if not others:
-        rate = Estimate(rate.value, -np.inf, np.inf)
-    areas = farther / others if others else np.full(len(own), 0.5)
+    areas = np.where(others, farther / np.maximum(others, 1), 0.5)
+    # Images are resampled, each with the candidates it was compared to.
+    area = intervals.share(areas)
+    if not others.any():
+        rate, area = (Estimate(x.value, -np.inf, np.inf) for x in (rate, area))
     return [
         score(
             rate,
             name=name,
             knowledge=known,
             metric="rank-1 (share)",
-            chance=1 / distance.shape[1],
+            chance=float(np.mean(1 / (others + 1))),
             control=control,
         ),
         score(
-            # Images are resampled, each with the candidates it was compared to.
-            intervals.share(areas),
+            area,
             name=name,
             knowledge=known,
             metric="AUC",

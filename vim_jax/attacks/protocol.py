@@ -137,18 +137,18 @@ class Score:
     def verdict(self) -> Verdict:
         """What the score says.
 
-        "inconclusive" where the control failed, or a single image gives no interval;
-        "at chance" where the interval reaches down to chance; "leaks" from half-way
-        between chance and control, or what the best attack reached there; "partial"
-        between these.
+        "leaks" from half-way between chance and control, or what the best attack
+        reached there, if the interval lies above chance; "partial" below half-way; "at
+        chance" where the interval reaches down to chance, and not up to half-way.
+        "inconclusive" where it reaches both, as of few images, or the control failed.
         """
         if not self.control_passed or not math.isfinite(self.low):
             return "inconclusive"
-        if self.low <= self.chance:
-            return "at chance"
         reach = self.control.score if self.control.reach is None else self.control.reach
         half_way = (self.chance + reach) / 2
-        return "leaks" if self.score >= half_way else "partial"
+        if self.low > self.chance:
+            return "leaks" if self.score >= half_way else "partial"
+        return "at chance" if self.high < half_way else "inconclusive"
 
     def as_json(self) -> dict[str, Any]:
         """Returns the score as plain data; an end that is not known is None."""

@@ -1,23 +1,25 @@
 """Sets that `vim-jax mix` published, as cases for an audit."""
 
-import hashlib
 import os
 import pathlib
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Int, UInt8
 
 from vim_jax.attacks.cases import Case, Whole, as_bytes, may_be_mirrored, photographs
+from vim_jax.attacks.partners import Pair, Partners, kept_values, label_of, partners
 from vim_jax.attacks.recognition import second_attribute
 from vim_jax.data import manifest
 from vim_jax.data.errors import DataError
-from vim_jax.data.example import Example, LazySource
-from vim_jax.data.plans import plan_image
+from vim_jax.data.example import LazySource
 from vim_jax.data.sources import open_source
 from vim_jax.mixer import VisualMixer
-from vim_jax.regions import uniform_plan
+from vim_jax.regions import RegionPlan
+from vim_jax.shuffling import shuffle
 
 Progress = Callable[[int, int], None]
 
@@ -27,24 +29,7 @@ WINDOW = 192
 _MOST_WHOLE = 1 << 20  # Pixels.
 _FEW_WHOLE = 4
 _STRANGERS = 1000  # Auxiliary images among the candidates.
-
-
-class _Pair(NamedTuple):
-    """A published image and its original.
-
-    Attributes:
-      number: of the image in the published set.
-      mixed: as published.
-      original: as it was before.
-      size: its region sizes, in pixels.
-      label: the name of its class, or None.
-    """
-
-    number: int
-    mixed: UInt8[np.ndarray, "h w *c"]
-    original: UInt8[np.ndarray, "h w *c"]
-    size: Int32[np.ndarray, "h w"]
-    label: str | None
+_SEED = 0  # Of windows that are mixed anew. The attacks know nothing of it.
 
 
 def from_published(
@@ -88,56 +73,29 @@ def from_published(
     head = manifest.read(folder / manifest.NAME)[0]
     mixer = VisualMixer(**{**head["settings"], "clip": True})
     is_tfds = head["file_format"] == "tfds"
-    mixed = open_source(folder, split="train" if is_tfds else None)
+    mixed = open_source(
+        folder, split="train" if is_tfds else None, max_pixels=max_pixels
+    )
     plain = open_source(
         originals, split=split, data_dir=data_dir, max_pixels=max_pixels
     )
-    chosen = _spread(len(mixed), images)
-    total = len(chosen) + len(plain)
-    wanted: dict[bytes, tuple[int, UInt8[np.ndarray, "h w *c"]]] = {}
-    for done, i in enumerate(chosen):
-        image = mixed[i].image
-        wanted[_values(image)] = i, image
-        if progress is not None:
-            progress(done + 1, total)
-    partners: dict[bytes, Example] = {}
-    sides: set[tuple[int, ...]] = set()
-    unread = []
-    for i in range(len(plain)):
-        try:
-            example = plain[i]
-        except DataError as error:
-            unread.append(str(error))
-            continue
-        sides.add(example.image.shape[:2])
-        values = _values(example.image)
-        if values in wanted:
-            partners[values] = example
-        if progress is not None:
-            progress(len(chosen) + i + 1, total)
-    if unread and len(unread) == len(plain):
-        raise DataError(unread[0])
-    if not partners:
-        own = {image.shape[:2] for _, image in wanted.values()}
-        raise DataError(_why_none_matches(folder, own, originals, sides))
-    notes = []
-    if unread:
-        more = f", and {len(unread) - 1} more" if len(unread) > 1 else ""
-        notes.append(f"An original could not be read: {unread[0]}{more}.")
-    if missing := len(wanted) - len(partners):
-        notes.append(f"{missing} published images have no original among {originals}.")
-    uncut = [
-        _Pair(
-            number,
-            image,
-            partners[values].image,
-            _plan(partners[values].image, mixer),
-            _label(plain, partners[values]),
+    chosen = [(i, mixed[i].image) for i in _spread(len(mixed), images)]
+    found = partners(chosen, plain, mixer, progress)
+    if not found.pairs:
+        own = {image.shape[:2] for _, image in chosen}
+        raise DataError(_why_none_matches(folder, own, originals, found))
+    notes = _notes(found, originals)
+    cut = [_window(pair, mixer) for pair in found.pairs]
+    is_cut = any(
+        here.size.shape != pair.size.shape
+        for here, pair in zip(cut, found.pairs, strict=True)
+    )
+    if is_cut and mixer.scramble_regions:
+        notes.append(
+            f"Regions are scrambled, so the windows, of {WINDOW} pixels, are those of "
+            "the originals, mixed anew with the same settings. Whole images are harder "
+            "to put together: they have more regions."
         )
-        for values, (number, image) in wanted.items()
-        if values in partners
-    ]
-    cut = [_window(pair) for pair in uncut]
     shapes = {pair.mixed.shape for pair in cut}
     known, known_labels, names = None, [], _names(plain)
     if auxiliary is not None and len(shapes) == 1:
@@ -145,9 +103,8 @@ def from_published(
             auxiliary, split=auxiliary_split, data_dir=data_dir, max_pixels=max_pixels
         )
         (shape,) = shapes
-        known, known_labels, left_out = _windows(
-            source, shape, windows, partners, progress
-        )
+        own = {kept_values(pair.original) for pair in found.pairs}
+        known, known_labels, left_out = _windows(source, shape, windows, own, progress)
         if left_out:
             notes.append(f"{left_out} auxiliary images were published: left out.")
         names += _names(source)
@@ -163,7 +120,7 @@ def from_published(
         originals=own,
         plans=[pair.size for pair in cut],
         candidates=[*own, *strangers],
-        whole=_whole(uncut),
+        whole=_whole(found.pairs),
         auxiliary=known,
         labels=labels.own,
         auxiliary_labels=labels.auxiliary,
@@ -171,23 +128,42 @@ def from_published(
         flips=may_be_mirrored(labels.names),
         attribute=second_attribute(os.fspath(originals), labels.names),
         other=() if known is None else photographs(known.shape[1:]),
-        cut=any(
-            here.size.shape != pair.size.shape
-            for here, pair in zip(cut, uncut, strict=True)
-        ),
+        cut=is_cut,
         notes=tuple(notes),
     )
+
+
+def _notes(found: Partners, originals: str | os.PathLike[str]) -> list[str]:
+    """Returns what was left out, as sentences."""
+    notes = []
+    if found.unread:
+        others = len(found.unread) - 1
+        more = f", and {others} more" if others else ""
+        notes.append(f"An original could not be read: {found.unread[0]}{more}.")
+    if found.missing:
+        notes.append(
+            f"{found.missing} published images have no original among {originals}."
+        )
+    if found.ambiguous:
+        notes.append(
+            f"{found.ambiguous} published images are left out: there are several "
+            "originals with their values, such as mirrored copies, and scrambled "
+            "regions do not tell which it was."
+        )
+    return notes
 
 
 def _why_none_matches(
     folder: pathlib.Path,
     own: set[tuple[int, ...]],
     originals: str | os.PathLike[str],
-    sides: set[tuple[int, ...]],
+    found: Partners,
 ) -> str:
-    """Returns a sentence; `own` and `sides` are heights and widths of the images."""
-    if own.isdisjoint(sides):
-        (h, w), (height, width) = min(own), min(sides)
+    """Returns a sentence; `own` are heights and widths of the published images."""
+    if found.ambiguous:
+        return _notes(found, originals)[-1].rstrip(".")
+    if own.isdisjoint(found.sides):
+        (h, w), (height, width) = min(own), min(found.sides)
         return (
             f"sizes differ: {folder} holds images of {w} x {h} pixels, {originals} of "
             f"{width} x {height}: give the images that it was made from, at their size"
@@ -247,38 +223,16 @@ def _names(source: LazySource) -> tuple[str, ...]:
     return source.label_names or ()
 
 
-def _label(source: LazySource, example: Example) -> str | None:
-    """Returns the name of an image's class, or None if it has none."""
-    if example.label is None or source.label_names is None:
-        return None
-    return source.label_names[example.label]
-
-
-def _values(image: np.ndarray) -> bytes:
-    """Returns what mixing keeps of an image: its shape and its values."""
-    values, count = np.unique(image, return_counts=True)
-    digest = hashlib.sha256(f"{image.shape}".encode())
-    digest.update(values.astype("<u4").tobytes() + count.astype("<u4").tobytes())
-    return digest.digest()
-
-
 def _spread(n: int, most: int) -> list[int]:
     """Returns numbers below `n`, at most so many, evenly spread."""
     return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int)).tolist()
-
-
-def _plan(original: np.ndarray, mixer: VisualMixer) -> np.ndarray:
-    """Returns the sizes of the regions that an image was mixed in."""
-    if mixer.region_size is not None:
-        return np.asarray(uniform_plan(original.shape, mixer.region_size).size)
-    return plan_image(_with_channels(original), mixer).size
 
 
 def _with_channels(image: np.ndarray) -> np.ndarray:
     return image.reshape(*image.shape[:2], -1)
 
 
-def _whole(pairs: Sequence[_Pair]) -> Whole:
+def _whole(pairs: Sequence[Pair]) -> Whole:
     """Returns the first images of moderate size that have the shape of the first."""
     small = [pair for pair in pairs if pair.size.size <= _MOST_WHOLE]
     alike = [pair for pair in small if pair.mixed.shape == small[0].mixed.shape]
@@ -291,19 +245,27 @@ def _whole(pairs: Sequence[_Pair]) -> Whole:
     )
 
 
-def _window(pair: _Pair) -> _Pair:
-    """Returns the middle of a mixed image, of its original and of its plan."""
+def _window(pair: Pair, mixer: VisualMixer) -> Pair:
+    """Returns the middle of a mixed image, of its original and of its plan.
+
+    Where regions are scrambled, those of the middle lie anywhere: then the middle of
+    the original is mixed on its own.
+    """
     step = int(pair.size.max())
     rows, columns = (_middle(side, step) for side in pair.size.shape)
 
     def cut(image):
         return np.ascontiguousarray(_with_channels(as_bytes(image))[rows, columns])
 
-    return pair._replace(
-        mixed=cut(pair.mixed),
-        original=cut(pair.original),
-        size=np.ascontiguousarray(pair.size[rows, columns]),
-    )
+    original, size = cut(pair.original), np.ascontiguousarray(pair.size[rows, columns])
+    mixed = cut(pair.mixed)
+    if mixer.scramble_regions and size.shape != pair.size.shape:
+        key = jax.random.fold_in(jax.random.key(_SEED), pair.number)
+        plan = RegionPlan(jnp.asarray(size))
+        mixed = np.asarray(
+            shuffle(key, original, plan, channels=mixer.channels, scramble_regions=True)
+        )
+    return pair._replace(mixed=mixed, original=original, size=size)
 
 
 def _middle(side: int, step: int) -> slice:
@@ -340,13 +302,13 @@ def _windows(
         example = source[i]
         image = _with_channels(as_bytes(example.image))
         room = [have - want for have, want in zip(image.shape, shape, strict=True)]
-        if _values(example.image) in published:
+        if kept_values(example.image) in published:
             left_out += 1
         elif min(room) >= 0 and room[2] == 0:
             for _ in range(each if max(room) else 1):
                 y, x = (int(rng.integers(r + 1)) for r in room[:2])
                 window = image[y : y + shape[0], x : x + shape[1]]
-                found.append((window, _label(source, example)))
+                found.append((window, label_of(source, example)))
         if progress is not None:
             progress(done + 1, len(chosen))
     if left_out and not found:

@@ -1,5 +1,6 @@
 """What an audit means, in sentences a data owner understands."""
 
+import collections
 import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -20,7 +21,11 @@ _LARGE_THUMBNAIL = 16  # Pixels a side: people know scenes and faces from 32.
 _WORST_FIRST: tuple[Verdict, ...] = ("leaks", "partial", "at chance", "inconclusive")
 _WEAK_BITS = 64
 _SOME = 0.005  # A share of pixels worth a sentence.
-_TOO_FEW = "1 image is too few for an interval: give 2 or more."
+_TOO_FEW = "1 image is too few for an interval: give ten or more."
+_UNLOCKING = {
+    "seed_search": "a seed of 16 bits that makes the keys",
+    "key_reuse": "a permutation that several images share",
+}
 _DECIDING = ("name", "metric", "score", "low", "high", "chance")
 
 
@@ -119,6 +124,8 @@ def _see(found: Audit) -> Answer:
     clear = clear_shares(found.case)
     in_place = not found.case.mixer.scramble_regions
     verdict = best.verdict
+    if verdict == "at chance" and not _all_decided(scores):
+        verdict = "inconclusive"
     if verdict == "inconclusive":
         text = "How near the attacks came to the originals is not known."
     elif verdict == "at chance":
@@ -155,6 +162,15 @@ def _see(found: Audit) -> Answer:
         "most_in_clear": max(clear),
     }
     return Answer("see", verdict, text, scores, numbers)
+
+
+def _all_decided(scores: Sequence[Score]) -> bool:
+    """Returns whether attacks tell that they came nowhere, those that worked at all.
+
+    The published images themselves are no attack.
+    """
+    attacks = [x for x in scores if x.name != "as published" and x.control_passed]
+    return bool(attacks) and all(x.verdict != "inconclusive" for x in attacks)
 
 
 def _seen(sides: Thumbnails, cut: bool) -> str:
@@ -206,15 +222,24 @@ def _link(found: Audit) -> Answer:
         return _not_tried("link", found.skipped["linkage"])
     exact, hashed = scores[0], scores[-2]
     best = _farthest([score for score in scores if score.metric == exact.metric])
-    if len(found.case.candidates) == 1:
-        text = "Not tried: a single candidate is no choice. Give more images."
+    of_shape = collections.Counter(image.shape for image in found.case.candidates)
+    rivals = [of_shape[image.shape] for image in found.case.originals]
+    several = [number for number in rivals if number > 1]
+    alone = rivals.count(1)
+    told = ""
+    if alone and len(found.case.candidates) > 1:
+        told = (
+            f" Images told by their size alone, which no other candidate has: {alone}."
+        )
+    if not several:
+        text = f"Not tried: a single candidate is no choice. Give more images.{told}"
         return Answer("link", "inconclusive", text, scores, _numbers(best))
     text = (
         f"Whoever holds candidate originals finds the right one for {exact.score:.0%} "
-        f"of the images, among {len(found.case.candidates):,}: a permutation keeps "
-        "every region's values, whatever the key. That is inherent in mixing. Reverse "
+        f"of the images, among {np.mean(several):,.0f}: a permutation keeps every"
+        " region's values, whatever the key. That is inherent in mixing. Reverse "
         "image search, by a perceptual hash and without the plan, finds "
-        f"{hashed.score:.0%}."
+        f"{hashed.score:.0%}.{told}"
     )
     verdict = _farthest(scores).verdict
     return Answer("link", verdict, text, scores, _numbers(best))
@@ -235,6 +260,14 @@ def _unlock(found: Audit) -> Answer:
         return Answer("unlock", "inconclusive", text, (), {"few_bits": share})
     worst = _farthest(scores)
     verdict = worst.verdict
+    # One that was not tried, or tells nothing, is no sign that a key holds.
+    open_questions = [
+        words
+        for name, words in _UNLOCKING.items()
+        if all(x.verdict == "inconclusive" for x in _of(found, name))
+    ]
+    if verdict == "at chance" and open_questions:
+        verdict = "inconclusive"
     if verdict == "leaks":
         text = f"The key falls: {worst.name} succeeds.{weak}"
     elif verdict == "partial":
@@ -243,10 +276,11 @@ def _unlock(found: Audit) -> Answer:
             f"against {worst.chance:.3f}, {worst.metric}.{weak}"
         )
     else:
-        text = (
-            "At this budget, these attacks found neither the key nor a permutation "
-            f"that several images share.{weak}"
-        )
+        asked = [x for x in _UNLOCKING.values() if x not in open_questions]
+        text = f"At this budget, no attack found {' or '.join(asked)}." if asked else ""
+        if open_questions:
+            text += f" Not known: {' and '.join(open_questions)}."
+        text = f"{text.strip()}{weak}"
     if share >= _SOME and verdict == "at chance":
         verdict = "partial"
     numbers = _numbers(worst) | {"few_bits": share}
@@ -260,21 +294,25 @@ def weak_share(case: Case) -> float:
     """
     shares = []
     for image, size in zip(case.originals, case.plans, strict=True):
-        weak = 0.0
-        for s in np.unique(size):
-            if s == 1:
-                continue
-            here = np.where(size == s, size, 1)
+        weak, areas = 0.0, _areas(size)
+        for area in np.unique(areas[areas > 1]):
+            alike = areas == area
+            here = np.where(alike, size, 1)
             bits, _ = permutation_bits(image, here, case.mixer.channels)
-            pixels = float((size == s).sum())
-            weak += pixels * float(np.mean(bits < _WEAK_BITS))
+            weak += float(alike.sum()) * float(np.mean(bits < _WEAK_BITS))
         shares.append(weak / size.size)
     return float(np.mean(shares))
 
 
+def _areas(size: np.ndarray) -> np.ndarray:
+    """Returns the area of each pixel's region, `h w`."""
+    regions = regions_of(size)
+    return np.asarray(regions.height * regions.width)
+
+
 def clear_shares(case: Case) -> list[float]:
     """Returns each image's share of pixels that regions of one pixel leave in clear."""
-    return [float(np.mean(np.asarray(size) == 1)) for size in case.plans]
+    return [float(np.mean(_areas(size) == 1)) for size in case.plans]
 
 
 def suggested_by_vfe(found: Audit) -> float | None:
@@ -283,8 +321,10 @@ def suggested_by_vfe(found: Audit) -> float | None:
     The mean over images; None where all of them are flat.
     """
     levels = []
+    channels = found.case.mixer.channels
     for image, original in zip(found.case.published, found.case.originals, strict=True):
-        low, high = (float(f(original)) for f in (vim_jax.vfe, vim_jax.max_vfe))
+        low = float(vim_jax.vfe(original))
+        high = float(vim_jax.max_vfe(original, channels=channels))
         if high > low:
             levels.append((float(vim_jax.vfe(image)) - low) / (high - low))
     return float(np.mean(levels)) if levels else None

@@ -62,7 +62,7 @@ def mix_example(
       TargetError: if the target is out of this image's reach.
     """
     image = _with_channels(example.image)
-    plan = _plan(image, mixer)
+    plan = plan_of(image, mixer)
     if not (plan.reached or mixer.clip):
         raise TargetError(
             out_of_reach(mixer.level, mixer.target_vfe, mixer.max_region, plan.reach)
@@ -101,7 +101,13 @@ def _with_channels(image: np.ndarray) -> np.ndarray:
     return image.reshape(*image.shape[:2], -1)
 
 
-def _plan(image: np.ndarray, mixer: VisualMixer) -> Plan:
+def plan_of(image: np.ndarray, mixer: VisualMixer) -> Plan:
+    """Returns the plan that an image is mixed in, large ones in tiles.
+
+    Args:
+      image: `h w c`, uint8 or uint16.
+      mixer: the settings.
+    """
     if is_large(image, mixer.scramble_regions):
         return plan_large(image, mixer)
     if mixer.region_size is not None:
