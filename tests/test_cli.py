@@ -4,6 +4,8 @@ import errno
 import functools
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -227,6 +229,21 @@ def test_output_that_is_not_empty(call, folder):
     code, _, err = call(*MIX)
     assert code == 2
     assert "dst is not empty (it holds 'mine.txt')" in complaints(err)[0]
+    assert not (folder / "my.key").exists()
+
+
+def test_letters_that_the_terminal_lacks_do_not_end_a_job(folder):
+    save(folder / "src/猫.png", photograph())
+    (folder / "src/犬.png").write_bytes(b"")
+    done = subprocess.run(
+        [sys.executable, "-m", "vim_jax", *MIX],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert r"src/\u72ac.png is empty" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (folder / "dst/猫.png").exists()
 
 
 def test_failures_are_named_once_and_the_rest_is_done(call, folder):
@@ -319,7 +336,8 @@ def test_discarded_key(call, folder):
     assert not list(folder.glob("*.key"))
     code, _, err = call("mix", *MIX[1:])
     assert code == 2
-    assert "another choice between --key and --discard-key" in complaints(err)[0]
+    assert "what it was begun with, the file of its key or --discard-key" in err
+    assert not list(folder.glob("*.key"))
     SecretKey.generate().save("some.key")
     code, _, err = call("restore", "dst", "back", "--key", "some.key")
     assert code == 2

@@ -25,6 +25,7 @@ def test_arguments_of_the_library_become_options():
         "cannot hold: choose fmt='png'": "cannot hold: choose --format png",
         "check its name and data_dir": "check its name and --data-dir",
         "level=0.5/a.png is empty": "level=0.5/a.png is empty",
+        "limit is 0: give at least 1": "--limit 0: give at least 1",
         "sea_level=3 is no option": "sea_level=3 is no option",
     }.items():
         assert as_options(sentence) == shown

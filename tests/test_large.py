@@ -48,9 +48,28 @@ def test_plans_meet_the_level_about(level):
     regions = vim_jax.RegionPlan(jnp.asarray(plan.size.astype(np.int32)))
     expected = float(vim_jax.expected_vfe(image, regions))  # Checks the sizes, too.
     assert plan.expected_vfe == pytest.approx(expected, rel=0.1)
-    assert plan.size.max() <= 16
+    assert set(np.unique(plan.size)) <= {1, 2, 4, 8, 16, 32}
     if level == 0:
         assert (plan.size == 1).all()
+
+
+def test_a_smooth_tile_becomes_one_region():
+    blocks = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    image = blocks.repeat(4, 0).repeat(4, 1)
+    slope = np.arange(32)[:, None] + np.arange(32)
+    image[:32, :32] = slope[..., None] * 3
+    mixer = VisualMixer(level=0.5)
+    plan = large.plan_large(image, mixer)
+    assert plan.reached
+    assert (plan.size[:32, :32] == 32).all()
+    assert plan.size[32:].max() <= 16
+    regions = vim_jax.RegionPlan(jnp.asarray(plan.size.astype(np.int32)))
+    expected = float(vim_jax.expected_vfe(image, regions))
+    assert plan.expected_vfe == pytest.approx(expected, rel=0.1)
+    # Not where larger regions are not wanted, nor for a target that nothing reaches.
+    bounded = VisualMixer(level=0.5, max_region=16)
+    assert not large.plan_large(image, bounded).reached
+    assert not large.plan_large(image, VisualMixer(target_vfe=1e6)).reached
 
 
 @pytest.mark.parametrize("region_size", [4, 7, 100_000, "entire"])

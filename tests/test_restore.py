@@ -194,6 +194,21 @@ def test_folder_without_a_manifest_is_refused(tmp_path):
         restore(photographs(tmp_path / "src"), tmp_path / "back", KEY)
 
 
+def test_names_that_differ_by_their_endings_are_all_restored(tmp_path):
+    images = {}
+    for i, name in enumerate(("a.jpg", "a.png", "a.png.png")):
+        images[name] = photograph(seed=i)
+        ending = "PNG"  # Whatever the name says.
+        (tmp_path / "src").mkdir(exist_ok=True)
+        Image.fromarray(images[name]).save(tmp_path / "src" / name, ending)
+    publish(folder(tmp_path / "src"), tmp_path / "dst", MIXER, KEY, rename=True)
+    result = restore(tmp_path / "dst", tmp_path / "back", KEY)
+    assert result.failures == {}
+    found = {x.tobytes() for x in pixels(tmp_path / "back").values()}
+    assert found == {x.tobytes() for x in images.values()}
+    assert restore(tmp_path / "dst", tmp_path / "back", KEY).names == result.names
+
+
 def test_files_that_exist_are_never_overwritten(published):
     back = published.parent / "back"
     restore(published, back, KEY)

@@ -78,10 +78,11 @@ def test_folder_survives_links_and_pipes(tmp_path):
     (tmp_path / "a/up").symlink_to(tmp_path)
     (tmp_path / "b").symlink_to(tmp_path / "a")
     (tmp_path / "dead.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "itself.png").symlink_to("itself.png")
     os.mkfifo(tmp_path / "pipe.png")
     source = folder(tmp_path)
     assert source.ids == ("a/x.png", "b/x.png")
-    assert source.skipped == ("a/up", "b/up", "dead.png", "pipe.png")
+    assert source.skipped == ("a/up", "b/up", "dead.png", "itself.png", "pipe.png")
 
 
 def test_folder_that_is_none(tmp_path):

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import tyro
 
-from vim_jax.cli.console import as_options, complain, out, warn
+from vim_jax.cli.console import complain, out, warn
 
 DONE, FAILED, USAGE, WRONG_KEY, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes, of the process and of the commands."""
@@ -115,10 +115,13 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         complain(str(error))
         return FAILED
     except ValueError as error:
-        complain(as_options(str(error)))
+        complain(str(error))
         return USAGE
     except (FloatingPointError, RuntimeError) as error:  # What `train` documents.
-        complain(as_options(str(error)))
+        complain(str(error))
+        return FAILED
+    except MemoryError as error:
+        complain(f"memory does not suffice ({error}): give fewer or smaller images")
         return FAILED
     except ModuleNotFoundError as error:
         complain(

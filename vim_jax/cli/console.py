@@ -26,7 +26,7 @@ err = Console(stderr=True, highlight=False, emoji=False)
 _ARGUMENTS = (
     "clip|data_dir|fmt|level|max_pixels|max_region|region_size|target_vfe|workers|"
     "batch_size|checkpoint_every_steps|clip_norm|crop|crop_multiple|ema|epochs|"
-    "label_smoothing|learning_rate|seed|warmup_fraction|weight_decay"
+    "label_smoothing|learning_rate|limit|seed|side|warmup_fraction|weight_decay"
 )
 _GIVEN = re.compile(
     rf"(?<![^\s(])({_ARGUMENTS})(?:=| is )'?([^\s/,:;)']+?)'?(?=[\s,:;)]|\.?$|\. )"
@@ -49,9 +49,14 @@ def as_options(sentence: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Returns text for rich, in which no file name can forge output or styles."""
-    shown = (c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return escape("".join(shown))
+    """Returns text for rich, in which no file name can forge output or styles.
+
+    Nor can one end the command, where the terminal lacks its letters.
+    """
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    for encoding in {out.encoding, err.encoding}:
+        shown = shown.encode(encoding, "backslashreplace").decode(encoding)
+    return escape(shown)
 
 
 def count(n: int, what: str) -> str:
@@ -60,8 +65,9 @@ def count(n: int, what: str) -> str:
 
 
 def complain(sentence: str) -> None:
-    """Prints an error."""
-    err.print(f"[bold red]vim-jax:[/] {printable(sentence)}", soft_wrap=True)
+    """Prints an error, with options in place of arguments."""
+    shown = printable(as_options(sentence))
+    err.print(f"[bold red]vim-jax:[/] {shown}", soft_wrap=True)
 
 
 def warn(sentence: str) -> None:

@@ -9,7 +9,10 @@ from vim_jax.data.decode import SUFFIXES
 
 _MOST_NAMES = 10  # Of files, shown.
 # What telephones and cameras write, and `decode` does not read.
-_UNREAD_PICTURES = (".heic", ".heif", ".avif", ".gif", ".dng", ".cr2", ".nef", ".arw")
+_UNREAD_PICTURES = (
+    ".heic", ".heif", ".avif", ".gif", ".jfif", ".jxl", ".dng", ".cr2", ".cr3", ".nef",
+    ".arw", ".rw2", ".orf", ".raf",
+)  # fmt: skip
 
 
 def lies_in(path: str | pathlib.Path, folder: str | pathlib.Path) -> bool:

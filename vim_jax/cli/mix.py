@@ -13,7 +13,6 @@ from rich.table import Table
 
 from vim_jax.cli import options
 from vim_jax.cli.console import (
-    as_options,
     complain,
     count,
     out,
@@ -219,7 +218,7 @@ def mix(
         words += ["--data-dir", data_dir] if data_dir is not None else []
         say(f"To see what an attacker sees: {shlex.join(words)}")
     for sentence in report.failures.values():
-        complain(as_options(sentence))
+        complain(sentence)
     return 1 if report.failures else 0
 
 
@@ -299,6 +298,13 @@ def _key_from(path: pathlib.Path | None, dst: pathlib.Path) -> SecretKey | None:
         raise WrongKeyError(
             f"key file {path} does not exist, and {dst} was begun with the key "
             f"{begun}: give the file of that key, or choose a new folder"
+        )
+    there = sorted(x.name for x in dst.glob("[!.]*")) if dst.is_dir() else []
+    if there:
+        raise ValueError(
+            f"{dst} is not empty (it holds {there[0]!r}), and key file {path} does not "
+            "exist: choose a new folder, or what it was begun with, the file of its "
+            "key or --discard-key"
         )
     secret = SecretKey.generate()
     secret.save(path)

@@ -81,9 +81,9 @@ def train_test_arrays(
         different sizes; if the test set has a class that `spec` lacks.
     """
     if limit is not None and limit < 1:
-        raise DataError(f"limit is {limit}: give at least 1, or None for all images")
+        raise DataError(f"limit is {limit}: give at least 1")
     if side is not None and side < 1:
-        raise DataError(f"side is {side}: give at least 1, or None to leave the sizes")
+        raise DataError(f"side is {side}: give at least 1")
     name = os.fspath(spec)
     splits = splits_of(name, data_dir=data_dir)
     train = "train" if "train" in splits else None
@@ -287,8 +287,7 @@ class _Part:
                 "set, such as a folder with one sub-folder for each class"
             )
         if self._images is None:
-            # Memory is taken by the operating system only where it is written to.
-            self._images = np.empty((len(self.labels), *image.shape), image.dtype)
+            self._images = self._room(image)
         expected = self._images.shape[1:], self._images.dtype
         if (image.shape, image.dtype) != expected:
             raise DataError(
@@ -299,6 +298,18 @@ class _Part:
         self._images[self.count] = image
         self.labels[self.count] = example.label
         self.count += 1
+
+    def _room(self, image: np.ndarray) -> np.ndarray:
+        """Returns space for all images, which are like one."""
+        try:
+            # Memory is taken by the operating system only where it is written to.
+            return np.empty((len(self.labels), *image.shape), image.dtype)
+        except MemoryError:
+            height, width = image.shape[:2]
+            raise DataError(
+                f"{len(self.labels):,} images of {width} x {height} pixels of "
+                f"{self.name} do not fit into memory: give a smaller `side`, or a limit"
+            ) from None
 
     def result(self) -> LabelledImages:
         assert self._images is not None

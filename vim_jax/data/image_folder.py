@@ -89,7 +89,7 @@ def collisions(ids: Iterable[str], suffix: str) -> dict[str, str]:
     Raises:
       DataError: as `output_name`.
     """
-    keys = {id: _file_key(output_name(id, suffix)) for id in sorted(ids)}
+    keys = {id: file_key(output_name(id, suffix)) for id in sorted(ids)}
     # A folder named like an output file ("a.png/b.jpg" beside "a.jpg") is in its way.
     folders: dict[str, str] = {}
     for id, key in keys.items():
@@ -106,7 +106,7 @@ def collisions(ids: Iterable[str], suffix: str) -> dict[str, str]:
     return refused
 
 
-def _file_key(name: str) -> str:
+def file_key(name: str) -> str:
     """Returns what names have in common that some file system takes for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
@@ -136,16 +136,27 @@ def _walk(
         if entry.name.startswith("."):
             continue
         name = prefix + entry.name
-        if entry.is_dir():
+        is_folder, readable = _kind(entry)
+        if is_folder:
             yield from _walk(pathlib.Path(entry.path), name + "/", (*above, here))
         else:
-            # A pipe or a device named like an image would block the reader.
-            readable = entry.is_file()
             ending = os.path.splitext(entry.name)[1].lower()
             is_image = readable and ending in SUFFIXES
             if is_image:
                 _check_name(name)
             yield name, is_image
+
+
+def _kind(entry: os.DirEntry) -> tuple[bool, bool]:
+    """Returns whether an entry is a folder, and whether it is a file.
+
+    It is neither if it is a pipe or a device, which would block the reader, or a link
+    that leads nowhere, in a circle, or where one may not go.
+    """
+    try:
+        return entry.is_dir(), entry.is_file()
+    except OSError:
+        return False, False
 
 
 def _check_name(name: str) -> None:

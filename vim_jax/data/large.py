@@ -72,6 +72,8 @@ def plan_large(image: np.ndarray, mixer: VisualMixer) -> Plan:
             bound = 1 << max(0, bound.bit_length() - 1)
             bounded = dataclasses.replace(mixer, max_region=bound)
             plan = plan_image(part, bounded)
+            if mixer.max_region is None:
+                plan = _or_whole(plan, mixer)
             size[tile] = plan.size
             expected += rows * cols * plan.expected_vfe
             reach += rows * cols * np.array(plan.reach)
@@ -81,6 +83,21 @@ def plan_large(image: np.ndarray, mixer: VisualMixer) -> Plan:
             expected += rows * cols * found
     share = (2 * h * w - h - w) / max(total, 1) / (h * w)
     return Plan(size, share * expected, reached, tuple((share * reach).tolist()))
+
+
+def _or_whole(plan: Plan, mixer: VisualMixer) -> Plan:
+    """Returns a tile's plan, or the tile as one region if it takes that to get there.
+
+    A smooth tile, such as one of sky, may be out of reach of its largest regions.
+    """
+    own, top, whole = plan.reach
+    level, target = mixer.level, mixer.target_vfe
+    goal = own + level * (whole - own) if level is not None else target
+    if plan.reached or goal is None or not top < min(goal, whole):
+        return plan
+    return Plan(
+        np.full_like(plan.size, _PLANNED), whole, goal <= whole, (own, whole, whole)
+    )
 
 
 def _side(size: np.ndarray) -> int:

@@ -15,7 +15,7 @@ from vim_jax.data import manifest
 from vim_jax.data.decode import decode
 from vim_jax.data.encode import as_mode, encode
 from vim_jax.data.errors import DataError, Failures, WriteError, WrongKeyError
-from vim_jax.data.image_folder import collisions, output_name
+from vim_jax.data.image_folder import collisions, file_key, output_name
 from vim_jax.data.mixing import restore_image
 from vim_jax.data.parallel import MemoryShare, Progress, map_in_order
 from vim_jax.data.tfds_source import tfds
@@ -79,9 +79,7 @@ def restore(
             f"{key.fingerprint}: use that key"
         )
     originals = _originals(key, entries)
-    # Of a.jpg and a.png, which can only be published as numbers, one keeps both.
-    known = [original for original in originals.values() if original is not None]
-    taken = collisions(known, ".png")
+    names = _final_names(originals)
     load = _loader(src, head["file_format"], max_pixels)
     one = functools.partial(_restore_one, load, head["settings"], key, MemoryShare())
     # Read a second time rather than kept in memory: sealed records are large.
@@ -92,18 +90,13 @@ def restore(
             one, itertools.islice(records, len(originals)), workers=workers
         )
         stack.callback(files.close)
-        for count, ((id, original), data) in enumerate(
-            zip(originals.items(), files, strict=True), 1
-        ):
+        for count, (id, data) in enumerate(zip(originals, files, strict=True), 1):
             try:
                 if isinstance(data, DataError):
                     raise data
-                assert original is not None  # Where it is, the record did not open.
-                name = (
-                    f"{original}.png"
-                    if original in taken
-                    else output_name(original, ".png")
-                )
+                name = names[id]  # There is none where the record did not open.
+                if isinstance(name, DataError):
+                    raise name
                 fill(name, data)
                 result.names.append(name)
             except WriteError:
@@ -123,6 +116,31 @@ def _originals(key: SecretKey, entries: manifest.Records) -> dict[str, str | Non
         with contextlib.suppress(DataError):
             originals[record["id"]] = manifest.original_id(key, record)
     return originals
+
+
+def _final_names(originals: dict[str, str | None]) -> dict[str, str | DataError]:
+    """Returns the restored files by published id, no two alike, or why there is none.
+
+    Of a.jpg and a.png, which can only be published as numbers, one keeps both endings.
+    """
+    known = {id: original for id, original in originals.items() if original is not None}
+    both = collisions(list(known.values()), ".png")
+    names: dict[str, str | DataError] = {}
+    used: set[str] = set()
+    # The others first: they keep the names that they have alone.
+    for id in sorted(known, key=lambda id: known[id] in both):
+        try:
+            name = output_name(known[id], ".png")
+        except DataError as error:
+            names[id] = error
+            continue
+        if known[id] in both:
+            name = f"{known[id]}.png"
+        while file_key(name) in used:
+            name += ".png"
+        used.add(file_key(name))
+        names[id] = name
+    return names
 
 
 def _loader(
