@@ -53,6 +53,13 @@ def test_mixing_with_a_key_gives_what_is_published(tmp_path, key_file, mixer):
         np.testing.assert_array_equal(element["image"], published[element["id"]])
 
 
+def test_grey_images_may_have_a_channel(key_file):
+    mix = MixWithKey(MIXER, key_file)
+    (element,) = elements(1, "L")
+    mixed = mix.map({**element, "image": element["image"][..., None]})["image"]
+    np.testing.assert_array_equal(mixed[..., 0], mix.map(element)["image"])
+
+
 def test_16_bit_grey_with_a_key(key_file):
     data = grain.MapDataset.source(elements(mode="I;16"))
     (first, *_) = images(data.map(MixWithKey(MIXER, key_file)))

@@ -57,6 +57,7 @@ def predict(
     channels: options.ChannelMode = "independent",
     scramble_regions: options.Scramble = False,
     data_dir: options.DataDir = None,
+    max_pixels: options.MaxPixels = None,
 ) -> int:
     """Classify images by a network that `vim-jax train` trained.
 
@@ -76,6 +77,7 @@ def predict(
     from vim_jax.data import open_source
     from vim_jax.training import records
 
+    options.check_at_least_one(max_pixels=max_pixels)
     mixer = _mixer(remixes, region_size, channels, scramble_regions)
     model: Any = training.load_model(run)
     result = records.read_result(run)
@@ -87,7 +89,7 @@ def predict(
     _check_images(data, side, model.config, mixer)
     for sentence in trained_on.warnings(told, data, split):
         warn(sentence)
-    source = open_source(data, split=split, data_dir=data_dir)
+    source = open_source(data, split=split, data_dir=data_dir, max_pixels=max_pixels)
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(["image", "class", "probability", "label"])
     right = labelled = unknown = start = 0

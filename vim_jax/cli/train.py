@@ -179,6 +179,7 @@ def train(
         ),
     ] = None,
     data_dir: options.DataDir = None,
+    max_pixels: options.MaxPixels = None,
 ) -> int:
     """Train a network on plain or mixed images, and test it on both.
 
@@ -222,17 +223,7 @@ def train(
     _check(fresh, train_mixed, test_mixed, remix, eval_remixes, mixer)
     regions = training_sets.regions_of(data, mixer, fresh)
     if crop_multiple is None:
-        if crop and regions == "entire":
-            raise ValueError(
-                f"--crop {crop} would cut up the one region, which is the whole image: "
-                "leave it out, or give --crop-multiple 1 to cut it up"
-            )
-        crop_multiple = regions if isinstance(regions, int) else 1
-        if crop % crop_multiple:
-            raise ValueError(
-                f"--crop {crop} would cut up regions of {regions} pixels: use a "
-                f"multiple of {regions}, or --crop-multiple 1 to cut them up"
-            )
+        crop_multiple = training_sets.crop_multiple(crop, regions)
     patch = {"patch_size": patch_size, "patch_encoder": patch_encoder}
     # What torchvision's weights expect of images.
     usual = {} if weights is None else {"normalize": "imagenet"}
@@ -268,6 +259,7 @@ def train(
             data,
             test_spec=test_data,
             data_dir=data_dir,
+            max_pixels=max_pixels,
             limit=limit,
             side=side,
             progress=show,
@@ -290,7 +282,7 @@ def train(
     if parallel.is_main():
         say(training_sets.summary(sets))
         if side and mixer is not None and mixer.region_size != "entire":
-            native = min(native_sides(data, data_dir=data_dir))
+            native = min(native_sides(data, data_dir=data_dir, max_pixels=max_pixels))
             if native < side:
                 warn(training_sets.enlarged(side, native, mixer))
     train_set, test_sets = training_sets.prepared(

@@ -132,6 +132,30 @@ def enlarged(side: int, native: int, mixer: VisualMixer) -> str:
     )
 
 
+def crop_multiple(crop: int, regions: int | str | None) -> int:
+    """Returns of how many pixels shifts are multiples, so that they cut up no region.
+
+    Args:
+      crop: the largest shift, in pixels.
+      regions: as `regions_of` returns them.
+
+    Raises:
+      ValueError: if shifts of this size do cut them up.
+    """
+    if crop and regions == "entire":
+        raise ValueError(
+            f"--crop {crop} would cut up the one region, which is the whole image: "
+            "leave it out, or give --crop-multiple 1 to cut it up"
+        )
+    multiple = regions if isinstance(regions, int) else 1
+    if crop % multiple:
+        raise ValueError(
+            f"--crop {crop} would cut up regions of {regions} pixels: use a "
+            f"multiple of {regions}, or --crop-multiple 1 to cut them up"
+        )
+    return multiple
+
+
 def check_moves(size: int, shape: tuple[int, ...], *, flip: bool, crop: bool) -> None:
     """Raises ValueError if moved images would have other regions.
 

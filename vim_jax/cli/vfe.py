@@ -1,5 +1,6 @@
 """`vim-jax vfe`: measure images."""
 
+import functools
 import json
 import pathlib
 from typing import Annotated, Any
@@ -43,6 +44,7 @@ def vfe(
             metavar="N|entire",
         ),
     ] = None,
+    max_pixels: options.MaxPixels = None,
     json: Annotated[bool, tyro.conf.arg(help="Print JSON lines.")] = False,
     plot: Annotated[
         pathlib.Path | None,
@@ -72,13 +74,15 @@ def vfe(
         raise ValueError(f"--plot {plot} is drawn as a PNG: end its name in .png")
     if plot is not None and plot.exists():
         raise ValueError(f"--plot {plot} exists: choose another name or remove it")
-    reference = None if original is None else as_grey_levels(decode(original).image)
+    options.check_at_least_one(max_pixels=max_pixels)
+    read = functools.partial(decode, max_pixels=max_pixels)
+    reference = None if original is None else as_grey_levels(read(original).image)
     rows: dict[str, dict[str, Any]] = {}
     pixels: dict[str, np.ndarray] = {}
     failures = []
     for path in images:
         try:
-            image = as_grey_levels(decode(path).image)
+            image = as_grey_levels(read(path).image)
         except DataError as error:
             failures.append(str(error))
             continue

@@ -1,6 +1,7 @@
 """Whole labelled sets as arrays, for training on small images of one size."""
 
 import collections
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -48,6 +49,7 @@ def train_test_arrays(
     *,
     test_spec: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    max_pixels: int | None = None,
     limit: int | None = None,
     side: int | None = None,
     progress: _Progress | None = None,
@@ -66,6 +68,7 @@ def train_test_arrays(
         split "test" or "validation", are test images. Its classes are some of those of
         `spec`, of the same names if both sets have names.
       data_dir: where the TFDS data sets lie.
+      max_pixels: the largest image to decode; see `decode`.
       limit: the largest number of images, at least 1, of each of the two parts; the
         first ones are taken.
       side: crops each image to the square in its middle, and resizes that to so many
@@ -92,11 +95,12 @@ def train_test_arrays(
         test = _test_split(splits_of(test_name, data_dir=data_dir))
     else:
         test_name, test = name, _test_split(splits) if train else None
-    source = open_source(name, split=train, data_dir=data_dir)
+    opened = functools.partial(open_source, data_dir=data_dir, max_pixels=max_pixels)
+    source = opened(name, split=train)
     _check_classes(name, source.label_names)
     if test_spec is None and test is None:
         return _by_count(name, source, limit, side, progress)
-    test_source = open_source(test_name, split=test, data_dir=data_dir)
+    test_source = opened(test_name, split=test)
     return _of_two((name, source), (test_name, test_source), limit, side, progress)
 
 
@@ -241,17 +245,21 @@ def _remedy(shape: tuple[int, ...], other: tuple[int, ...]) -> str:
 
 
 def native_sides(
-    spec: str | os.PathLike[str], *, data_dir: str | os.PathLike[str] | None = None
+    spec: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    max_pixels: int | None = None,
 ) -> set[int]:
     """Returns the shorter sides, in pixels, of some images all over a set.
 
     Args:
       spec: the set; see `train_test_arrays`.
       data_dir: where the TFDS data sets lie.
+      max_pixels: the largest image to decode; see `decode`.
     """
     name = os.fspath(spec)
     split = "train" if "train" in splits_of(name, data_dir=data_dir) else None
-    source = open_source(name, split=split, data_dir=data_dir)
+    source = open_source(name, split=split, data_dir=data_dir, max_pixels=max_pixels)
     few = np.linspace(0, len(source) - 1, min(len(source), _LOOKED_AT)).astype(int)
     return {min(source[int(index)].image.shape[:2]) for index in few}
 

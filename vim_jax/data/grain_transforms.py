@@ -54,8 +54,10 @@ class MixFresh(grain.transforms.RandomMap):
 class MixWithKey(grain.transforms.Map):
     """Mixes the image of an element as `vim-jax mix` would with the same key file.
 
-    Equal ids and images give equal results, in any order and epoch. The key is read
-    from its file where it is used, so that it never travels to worker processes.
+    Equal ids and images give equal results, in any order and epoch. The id is the name
+    that `vim-jax mix` knows an image by, such as "cats/a.jpg" in a folder. (It plans
+    images above 33 megapixels in another way.) The key is read from its file where it
+    is used, so that it never travels to worker processes.
     """
 
     def __init__(
@@ -75,9 +77,12 @@ class MixWithKey(grain.transforms.Map):
         name = element[self._id]
         name = name.decode() if isinstance(name, bytes) else str(name)
         image = element[self._image]
-        key = _load(self._key_file).for_image(name, image)
-        mixed, _ = _mix_pixels(self._mixer, key, image)
-        return {**element, self._image: mixed}
+        # Grey images are `h w` to sources and writers, and so to the key.
+        grey = image.ndim == 3 and image.shape[2] == 1
+        pixels = image[..., 0] if grey else image
+        key = _load(self._key_file).for_image(name, pixels)
+        mixed, _ = _mix_pixels(self._mixer, key, pixels)
+        return {**element, self._image: mixed.reshape(image.shape)}
 
 
 @functools.cache
