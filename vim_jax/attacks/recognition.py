@@ -172,7 +172,16 @@ def run(
         tasks.append((attribute.name, of_label, attribute.of_label[truth.labels]))
     return Outcome(
         tuple(
-            _score(name, known, task, found @ groups, control @ groups, right, config)
+            _score(
+                name,
+                known,
+                task,
+                found @ groups,
+                control @ groups,
+                right,
+                _most_frequent(groups[labels].argmax(1)),
+                config,
+            )
             for name, known, found in tried
             for task, groups, right in tasks
         )
@@ -231,9 +240,13 @@ def probabilities(model: ResNet, inputs: np.ndarray) -> Float[np.ndarray, "n k"]
     return np.asarray(jax.nn.softmax(jnp.asarray(logits)))
 
 
-def _score(name, known, task, found, control, right, config: Config) -> Score:
-    # The most frequent value is what an attacker guesses who sees nothing.
-    chance = float(np.bincount(right).max() / len(right))
+def _most_frequent(values: Int[np.ndarray, " m"]) -> int:
+    """Returns what an attacker names who sees nothing."""
+    return int(np.bincount(values).argmax())
+
+
+def _score(name, known, task, found, control, right, usual, config: Config) -> Score:
+    chance = float(np.mean(right == usual))
     hit: Bool[np.ndarray, " n"] = found.argmax(1) == right
     works = intervals.rate(int((control.argmax(1) == right).sum()), len(right))
     return score(
