@@ -248,6 +248,33 @@ def gan_table(results: Mapping[str, Any]) -> str:
     return table(heads, cells)
 
 
+def placing_table(results: Mapping[str, Any]) -> str:
+    """Returns how near scrambled regions, put in likely places, come to pictures."""
+    heads = ("data", "region size", "metric", "score", "chance", "control, of what it "
+             "takes", "verdict")  # fmt: skip
+    cells = [
+        (
+            data_name(row["data"]),
+            row["setting"].removeprefix("size ").removesuffix(", scrambled"),
+            score["metric"],
+            f"{score['score']:.{digits}f} ({score['low']:.{digits}f} to "
+            f"{score['high']:.{digits}f})",
+            f"{score['chance']:.{digits}f}",
+            f"{score['control']['score']:.{digits}f} of "
+            f"{score['control']['needed']:.{digits}f}",
+            MARKS[score["verdict"]],
+        )
+        for row in results["rows"]
+        for score, digits in zip(row["scores"], (3, 2), strict=True)
+    ]
+    first = results["rows"][0]
+    words = (
+        f"{first['images']} test images, regions scrambled; the attacker has "
+        f"{first['auxiliary']:,} others."
+    )
+    return f"{words}\n\n{table(heads, cells)}"
+
+
 def sub_blocks_table(results: Mapping[str, Any]) -> str:
     """Returns how many blocks came back to their places."""
     ways = {
@@ -301,6 +328,7 @@ SECTIONS: Mapping[str, Section] = {
         "attacks_cpu", functools.partial(jigsaw_table, pieces="pixels")
     ),
     "sub-blocks": Section("sub_blocks_cpu", sub_blocks_table),
+    "placing": Section("scrambled_regions_cpu", placing_table),
     "validity": Section(
         "metric_validity_cpu",
         validity_table,

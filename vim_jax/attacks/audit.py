@@ -29,6 +29,7 @@ from vim_jax.attacks import (
     membership,
     multiset,
     recognition,
+    region_placing,
     seed_search,
     thumbnail,
 )
@@ -142,6 +143,9 @@ def attacks_on(
         for module in (inversion, gan_inversion):
             other = _or_none(case.other)
             add(module, module.Config(), transfer=other, progress=None)
+        one_plan = len({np.asarray(plan).tobytes() for plan in case.plans}) == 1
+        if scrambled and is_puzzle and one_plan:
+            add(region_placing, region_placing.Config(), progress=None)
         if is_puzzle:
             add(jigsaw_net, jigsaw_net.Config(), progress=None)
     else:

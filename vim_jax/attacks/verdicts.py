@@ -111,6 +111,7 @@ def _see(found: Audit) -> Answer:
         "jigsaw_net",
         "inversion",
         "gan_inversion",
+        "region_placing",
     )
     scores = tuple(
         score
