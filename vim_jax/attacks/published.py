@@ -82,8 +82,8 @@ def from_published(
     chosen = [(i, mixed[i].image) for i in _spread(len(mixed), images)]
     found = partners(chosen, plain, mixer, progress)
     if not found.pairs:
-        own = {image.shape[:2] for _, image in chosen}
-        raise DataError(_why_none_matches(folder, own, originals, found))
+        shapes = {image.shape[:2] for _, image in chosen}
+        raise DataError(_why_none_matches(folder, shapes, originals, found))
     notes = _notes(found, originals)
     cut = [_window(pair, mixer) for pair in found.pairs]
     is_cut = any(
@@ -103,8 +103,10 @@ def from_published(
             auxiliary, split=auxiliary_split, data_dir=data_dir, max_pixels=max_pixels
         )
         (shape,) = shapes
-        own = {kept_values(pair.original) for pair in found.pairs}
-        known, known_labels, left_out = _windows(source, shape, windows, own, progress)
+        values = {kept_values(pair.original) for pair in found.pairs}
+        known, known_labels, left_out = _windows(
+            source, shape, windows, values, progress
+        )
         if left_out:
             notes.append(f"{left_out} auxiliary images were published: left out.")
         names += _names(source)

@@ -1,25 +1,27 @@
 """What an audit means, in sentences a data owner understands."""
 
 import collections
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-import vim_jax
 from vim_jax.attacks.audit import Audit
-from vim_jax.attacks.cases import Case
-from vim_jax.attacks.protocol import Plans, Score, Verdict
+from vim_jax.attacks.exposure import (
+    WEAK_BITS,
+    Thumbnails,
+    clear_shares,
+    suggested_by_vfe,
+    thumbnail_sides,
+    weak_share,
+)
+from vim_jax.attacks.protocol import Score, Verdict
 from vim_jax.attacks.published import WINDOW
-from vim_jax.entropy import permutation_bits
-from vim_jax.regions import regions_of
 
 Question = Literal["see", "recognise", "link", "unlock"]
 
 _LARGE_THUMBNAIL = 16  # Pixels a side: people know scenes and faces from 32.
 _WORST_FIRST: tuple[Verdict, ...] = ("leaks", "partial", "at chance", "inconclusive")
-_WEAK_BITS = 64
 _SOME = 0.005  # A share of pixels worth a sentence.
 _TOO_FEW = "1 image is too few for an interval: give ten or more."
 _UNLOCKING = {
@@ -51,31 +53,6 @@ class Answer(NamedTuple):
 def answers(found: Audit) -> tuple[Answer, ...]:
     """Returns the four verdicts."""
     return _see(found), _recognise(found), _link(found), _unlock(found)
-
-
-class Thumbnails(NamedTuple):
-    """How large pictures with as many pixels as regions are: (width, height).
-
-    Attributes:
-      median: over images, each of the shape of its plan.
-      largest: of the image with most of them.
-    """
-
-    median: tuple[int, int]
-    largest: tuple[int, int]
-
-
-def thumbnail_sides(plans: Plans) -> Thumbnails:
-    """Returns how much of images their region means show."""
-    sides = []
-    for size in plans:
-        h, w = size.shape
-        pixels = len(np.unique(np.asarray(regions_of(size).origin)))
-        scale = math.sqrt(pixels / (h * w))
-        sides.append((max(1, round(w * scale)), max(1, round(h * scale))))
-    median = np.median(np.asarray(sides), axis=0)
-    largest = max(sides, key=lambda side: side[0] * side[1])
-    return Thumbnails((int(median[0]), int(median[1])), largest)
 
 
 def _farthest(scores: Sequence[Score]) -> Score:
@@ -250,7 +227,7 @@ def _unlock(found: Audit) -> Answer:
     scores = _of(found, "seed_search", "key_reuse")
     share = weak_share(found.case)
     weak = (
-        f" {share:.0%} of the pixels lie in regions with fewer than {_WEAK_BITS} bits "
+        f" {share:.0%} of the pixels lie in regions with fewer than {WEAK_BITS} bits "
         "of arrangement: no attack here tries all of these, but no key keeps others "
         "from it."
         if share >= _SOME
@@ -288,49 +265,6 @@ def _unlock(found: Audit) -> Answer:
     return Answer("unlock", verdict, text, scores, numbers)
 
 
-def weak_share(case: Case) -> float:
-    """Returns the share of pixels in regions of fewer than 64 bits of arrangement.
-
-    Pixels that were not moved are not counted.
-    """
-    shares = []
-    for image, size in zip(case.originals, case.plans, strict=True):
-        weak, areas = 0.0, _areas(size)
-        for area in np.unique(areas[areas > 1]):
-            alike = areas == area
-            here = np.where(alike, size, 1)
-            bits, _ = permutation_bits(image, here, case.mixer.channels)
-            weak += float(alike.sum()) * float(np.mean(bits < _WEAK_BITS))
-        shares.append(weak / size.size)
-    return float(np.mean(shares))
-
-
-def _areas(size: np.ndarray) -> np.ndarray:
-    """Returns the area of each pixel's region, `h w`."""
-    regions = regions_of(size)
-    return np.asarray(regions.height * regions.width)
-
-
-def clear_shares(case: Case) -> list[float]:
-    """Returns each image's share of pixels that regions of one pixel leave in clear."""
-    return [float(np.mean(_areas(size) == 1)) for size in case.plans]
-
-
-def suggested_by_vfe(found: Audit) -> float | None:
-    """Returns how far VFE rose, from 0 (not at all) to 1 (as in a whole shuffle).
-
-    The mean over images; None where all of them are flat.
-    """
-    levels = []
-    channels = found.case.mixer.channels
-    for image, original in zip(found.case.published, found.case.originals, strict=True):
-        low = float(vim_jax.vfe(original))
-        high = float(vim_jax.max_vfe(original, channels=channels))
-        if high > low:
-            levels.append((float(vim_jax.vfe(image)) - low) / (high - low))
-    return float(np.mean(levels)) if levels else None
-
-
 def advice(found: Audit) -> list[str]:
     """Returns what to change, most urgent first."""
     by_question = {answer.question: answer for answer in answers(found)}
@@ -343,7 +277,7 @@ def advice(found: Audit) -> list[str]:
         )
     if weak_share(found.case) >= _SOME:
         lines.append(
-            f"Use larger regions where they have fewer than {_WEAK_BITS} bits of "
+            f"Use larger regions where they have fewer than {WEAK_BITS} bits of "
             "arrangement: a longer key adds nothing there."
         )
     largest = thumbnail_sides(found.case.plans).largest
@@ -391,7 +325,7 @@ def summary(found: Audit) -> dict[str, Any]:
         },
         "attacks": [score.as_json() for score in found.scores],
         "skipped": dict(found.skipped),
-        "suggested_by_vfe": suggested_by_vfe(found),
+        "suggested_by_vfe": suggested_by_vfe(found.case),
         "thumbnail": list(sides.median),
         "largest_thumbnail": list(sides.largest),
         "advice": advice(found),
