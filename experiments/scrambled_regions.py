@@ -42,14 +42,14 @@ class Preset:
 
 
 Name = Literal["smoke", "cpu", "gpu", "paper"]
-_SMALL = Preset(
-    (("cifar10", 4), ("cifar10", 8), ("cifar10", 2), ("mnist", 4), ("mnist", 7))
-)
+_SMALL = Preset((("cifar10", 4), ("cifar10", 8), ("mnist", 4), ("mnist", 7)))
 PRESETS: dict[Name, Preset] = {
     "smoke": Preset((("embedded:digits", 2),), images=20, auxiliary=40, epochs=1),
     "cpu": _SMALL,
     "gpu": dataclasses.replace(_SMALL, auxiliary=50_000),
-    "paper": dataclasses.replace(_SMALL, images=2000, auxiliary=50_000),
+    "paper": dataclasses.replace(
+        _SMALL, cases=(("cifar10", 2), *_SMALL.cases), images=2000, auxiliary=50_000
+    ),
 }
 
 
