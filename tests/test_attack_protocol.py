@@ -75,6 +75,13 @@ def test_a_control_that_may_be_luck_says_nothing(low):
     assert scored(0.9, 0.8, 1.0, control=sure).verdict == "leaks"
 
 
+def test_a_control_that_is_no_better_than_chance_says_nothing():
+    control = Control("case", 0.3, 0.2)
+    assert control.passed
+    found = scored(0.1, 0.05, 0.15, chance=0.3, control=control)
+    assert (found.control_passed, found.verdict) == (False, "inconclusive")
+
+
 def test_a_weak_attack_is_measured_by_the_best():
     weak = Control("case", 0.2, 0.15)
     assert scored(0.16, 0.12, 0.2, control=weak).verdict == "leaks"

@@ -129,9 +129,10 @@ class Score:
 
     @property
     def control_passed(self) -> bool:
-        """Whether the attack works where it must, and not by luck."""
-        low = self.control.low
-        return self.control.passed and (low is None or low > self.chance)
+        """Whether the attack works where it must, better than by luck."""
+        control = self.control
+        lowest = control.score if control.low is None else control.low
+        return control.passed and lowest > self.chance
 
     @property
     def verdict(self) -> Verdict:
