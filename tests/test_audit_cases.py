@@ -201,7 +201,10 @@ def test_windows_of_scrambled_images_are_mixed_anew(tmp_path, monkeypatch):
     mixer = VisualMixer(region_size=4, scramble_regions=True)
     published(tmp_path, mixer)
     monkeypatch.setattr(published_sets, "WINDOW", 12)
+    assert len(opened(tmp_path).whole.published) == 3
+    monkeypatch.setattr(published_sets, "_MOST_SCRAMBLED", 12**2)
     case = opened(tmp_path)
+    assert len(case.whole.published) == 0
     assert "mixed anew with the same settings" in case.notes[-1]
     for mixed, original in zip(case.published, case.originals, strict=True):
         assert mixed.shape == original.shape == (12, 12, 3)
@@ -212,7 +215,8 @@ def test_windows_of_scrambled_images_are_mixed_anew(tmp_path, monkeypatch):
         regions = [sorted(np.sort(x, axis=1).tolist()) for x in (before, after)]
         assert regions[0] == regions[1]
         assert (np.sort(before, 1) != np.sort(after, 1)).any()
-    found = audit(case, "quick", configs={"seed_search": None})
+    found = audit(case, "quick")
+    assert "too large" in found.skipped["seed_search"]
     assert "windows of scrambled" in found.skipped["key_reuse"]
     assert "jigsaw" in found.outcomes
 

@@ -27,6 +27,7 @@ WINDOW = 192
 """Larger images are judged by a window of about this side, in pixels."""
 
 _MOST_WHOLE = 1 << 20  # Pixels.
+_MOST_SCRAMBLED = WINDOW**2  # Pixels: to try a seed, all of the image is put back.
 _FEW_WHOLE = 4
 _STRANGERS = 1000  # Auxiliary images among the candidates.
 _SEED = 0  # Of windows that are mixed anew. The attacks know nothing of it.
@@ -122,7 +123,7 @@ def from_published(
         originals=own,
         plans=[pair.size for pair in cut],
         candidates=[*own, *strangers],
-        whole=_whole(found.pairs),
+        whole=_whole(found.pairs, mixer),
         auxiliary=known,
         labels=labels.own,
         auxiliary_labels=labels.auxiliary,
@@ -234,9 +235,10 @@ def _with_channels(image: np.ndarray) -> np.ndarray:
     return image.reshape(*image.shape[:2], -1)
 
 
-def _whole(pairs: Sequence[Pair]) -> Whole:
+def _whole(pairs: Sequence[Pair], mixer: VisualMixer) -> Whole:
     """Returns the first images of moderate size that have the shape of the first."""
-    small = [pair for pair in pairs if pair.size.size <= _MOST_WHOLE]
+    most = _MOST_SCRAMBLED if mixer.scramble_regions else _MOST_WHOLE
+    small = [pair for pair in pairs if pair.size.size <= most]
     alike = [pair for pair in small if pair.mixed.shape == small[0].mixed.shape]
     few = alike[:_FEW_WHOLE]
     return Whole(
