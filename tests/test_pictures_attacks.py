@@ -64,7 +64,10 @@ def test_attacks_count_the_mean_auxiliary_image_as_chance(module):
     )  # fmt: skip
     assert beside.score == alone.score
     assert beside.chance > alone.chance + 0.2
-    assert beside.verdict == "at chance"
+    # Some do not come that near even where they must succeed.
+    could = beside.control.score > beside.chance
+    assert could == (module not in (thumbnail, multiset))
+    assert beside.verdict == ("at chance" if could else "inconclusive")
 
 
 # --- Thumbnails, enlarged -------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Seed search: seeds of few bits are found, secret keys are not."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -154,7 +156,8 @@ def test_a_seed_beyond_the_range_is_not_found():
     (score,) = attack(jax.random.key(2000), Config(seed_bits=10)).scores
     assert score.score == 0
     assert score.control.passed
-    assert score.verdict == "at chance"
+    assert score.verdict == "inconclusive"  # Of so few images.
+    assert dataclasses.replace(score, high=0.4).verdict == "at chance"
 
 
 def test_a_secret_key_is_not_found():
@@ -162,7 +165,8 @@ def test_a_secret_key_is_not_found():
     (score,) = attack(key, Config(seed_bits=10)).scores
     assert score.score == 0
     assert score.control.passed
-    assert score.verdict == "at chance"
+    assert score.verdict == "inconclusive"  # Of so few images.
+    assert dataclasses.replace(score, high=0.4).verdict == "at chance"
 
 
 def test_under_a_secret_key_no_seed_of_16_bits_stands_out():

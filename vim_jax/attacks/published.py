@@ -28,7 +28,7 @@ WINDOW = 192
 
 _MOST_WHOLE = 1 << 20  # Pixels.
 _MOST_SCRAMBLED = WINDOW**2  # Pixels: to try a seed, all of the image is put back.
-_FEW_WHOLE = 4
+_FEW_WHOLE = 8  # Of fewer than 6, no failure to find a seed says anything.
 _STRANGERS = 1000  # Auxiliary images among the candidates.
 _SEED = 0  # Of windows that are mixed anew. The attacks know nothing of it.
 
