@@ -25,7 +25,7 @@ from rich.progress import track
 import vim_jax
 from experiments.distortions import Way, leave, noise
 from experiments.images import check
-from experiments.record import JsonOut, kept, made_by, write
+from experiments.record import JsonOut, is_there, kept, made_by, write
 from vim_jax.attacks.similarity import ssim
 from vim_jax.data import mix_array
 from vim_jax.data.arrays import train_test_arrays
@@ -82,23 +82,20 @@ def run(
     command = f"experiments.fig2_vfe_vs_noise --preset {preset}"
     rows = kept(path, command)
     for name, count in chosen.data.items():
-        there = [(x["kind"], x["strength"]) for x in rows if x["data"] == name]
-        left = [way for way in chosen.ways if WAYS[way][0] not in there]
-        if not left:
-            continue
         side = _SIDES.get(name)
         data = train_test_arrays(name, data_dir=data_dir, limit=count, side=side)
         images = data.test.images
-        for way in track(left, description=name):
-            start = time.perf_counter()
+        for way in track(chosen.ways, description=name):
             (kind, strength), change = WAYS[way]
+            identity = {"data": name, "kind": kind, "strength": strength}
+            if is_there(rows, identity):
+                continue
+            start = time.perf_counter()
             vfe, similarity = _measured(change, images)
             rows.append(
                 {
-                    "data": name,
+                    **identity,
                     "images": len(images),
-                    "kind": kind,
-                    "strength": strength,
                     "vfe": float(vfe.mean()),
                     "vfe_deviation": float(vfe.std()),
                     "ssim": float(similarity.mean()),

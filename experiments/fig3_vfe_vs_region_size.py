@@ -26,7 +26,7 @@ from rich.progress import track
 
 import vim_jax
 from experiments.images import check
-from experiments.record import JsonOut, kept, made_by, write
+from experiments.record import JsonOut, is_there, kept, made_by, write
 from vim_jax.data import mix_array
 from vim_jax.data.arrays import train_test_arrays
 
@@ -80,7 +80,7 @@ def run(
         ways = list(itertools.product(sizes, (False, True)))
         for size, scrambled in track(ways, description=name):
             identity = {"data": name, "region_size": size, "scrambled": scrambled}
-            if any(identity.items() <= row.items() for row in rows):
+            if is_there(rows, identity):
                 continue
             start = time.perf_counter()
             measured, expected = _measured(images, size, scrambled)

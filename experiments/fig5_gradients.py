@@ -35,7 +35,7 @@ from flax import nnx
 from rich.progress import track
 
 from experiments.images import check, images_of
-from experiments.record import JsonOut, kept, made_by, write
+from experiments.record import JsonOut, is_there, kept, made_by, write
 from experiments.training_runs import SETTINGS, mixed_part
 from vim_jax import VisualMixer
 from vim_jax.training import TrainConfig
@@ -282,7 +282,7 @@ def run(
                 "steps": chosen.steps,
                 "batch_size": chosen.batch_size,
             }
-            if any(identity.items() <= row.items() for row in rows):
+            if is_there(rows, identity):
                 continue
             start = time.perf_counter()
             images = plain

@@ -9,7 +9,7 @@ import functools
 import itertools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeAlias
 
 import tyro
@@ -68,6 +68,11 @@ def kept(path: pathlib.Path | None, command: str) -> list[dict[str, Any]]:
             f"{command}`: give another file."
         )
     return there["rows"]
+
+
+def is_there(rows: Iterable[Mapping[str, Any]], identity: Mapping[str, Any]) -> bool:
+    """Returns whether a row has all that identifies one."""
+    return any(identity.items() <= row.items() for row in rows)
 
 
 @functools.cache

@@ -18,7 +18,7 @@ import tyro
 from rich.progress import track
 
 from experiments.images import check
-from experiments.record import JsonOut, kept, made_by, write
+from experiments.record import JsonOut, is_there, kept, made_by, write
 from vim_jax import VisualMixer
 from vim_jax.attacks import region_placing
 from vim_jax.attacks.cases import from_data
@@ -69,7 +69,7 @@ def run(
     rows = kept(path, command)
     for data, size in track(chosen.cases, description="placing regions"):
         identity = {"data": data, "setting": f"size {size}, scrambled"}
-        if any(identity.items() <= row.items() for row in rows):
+        if is_there(rows, identity):
             continue
         start = time.perf_counter()
         case = from_data(
