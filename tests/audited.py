@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from folders import photograph, save
+from mixing_by_hand import cells_of
 
 from vim_jax import SecretKey, VisualMixer
 from vim_jax.attacks.audit import Attack
@@ -56,6 +57,22 @@ def opened_labelled(tmp_path):
     """Publishes what is in "src"; the attacker has what is in "more"."""
     publish(folder(tmp_path / "src"), tmp_path / "dst", VisualMixer(region_size=4), KEY)
     return opened(tmp_path, auxiliary=str(tmp_path / "more"))
+
+
+def same_regions(case):
+    """Whether mixing kept every region's values, image by image, and moved some."""
+    moved = False
+    for mixed, plain, sizes in zip(
+        case.published, case.originals, case.plans, strict=True
+    ):
+        assert mixed.shape == plain.shape
+        assert mixed.ndim == 3
+        assert sizes.shape == mixed.shape[:2]
+        for cells in cells_of(sizes):
+            if not np.array_equal(np.sort(mixed[cells], 0), np.sort(plain[cells], 0)):
+                return False
+        moved |= bool((mixed != plain).any())
+    return moved
 
 
 class Fake:

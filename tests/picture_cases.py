@@ -33,3 +33,16 @@ def tiles():
     """Pieces of the photographs, about as large as images of CIFAR-10."""
     found = photographs().reshape(-1, 2, 24, 2, 24, 3).swapaxes(2, 3)
     return found.reshape(-1, 24, 24, 3)
+
+
+def plans_of(size, count):
+    return [np.broadcast_to(np.int32(size), SHAPE[:2]).copy()] * count
+
+
+def as_multiset(values, channels):
+    """What a region keeps: its values, those of each channel, or its colours."""
+    if channels == "joint":
+        return sorted(map(tuple, values.tolist()))
+    if channels == "mixed" and len(values) > 1:
+        return sorted(values.ravel().tolist())
+    return np.sort(values, axis=0).tolist()
