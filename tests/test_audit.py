@@ -11,8 +11,9 @@ from audited import Fake, labelled, opened, opened_labelled, published
 
 from vim_jax import VisualMixer
 from vim_jax.attacks import audit as audits
-from vim_jax.attacks import inversion, recognition, seed_search
+from vim_jax.attacks import exposure, inversion, recognition, seed_search
 from vim_jax.attacks.audit import audit
+from vim_jax.attacks.mixing import mixed_by
 from vim_jax.attacks.protocol import Control, Knowledge, Outcome
 from vim_jax.attacks.verdicts import advice, answers, summary
 
@@ -210,6 +211,29 @@ def test_at_chance_takes_an_attack_that_could_tell(found):
     assert see(**none, **nowhere, **unsure) == "inconclusive"
     assert see(**none, **nowhere, **failed) == "at chance"
     assert see(**none, **failed) == "inconclusive"
+
+
+def test_strips_at_the_edges_weigh_as_much_as_they_are_large(found):
+    images = np.random.default_rng(0).integers(0, 256, (1, 33, 33, 1), np.uint8)
+    size = np.full((33, 33), 8, np.int32)
+    mixer = VisualMixer(region_size=8)
+    case = dataclasses.replace(
+        found.case, originals=list(images), plans=[size], mixer=mixer
+    )
+    # Eight strips of eight pixels, and a corner of one that stays where it is.
+    assert exposure.weak_share(case) == pytest.approx(64 / 33**2)
+    assert exposure.clear_shares(case) == [pytest.approx(1 / 33**2)]
+
+
+def test_a_whole_shuffle_across_channels_is_the_whole_way(found):
+    mixer = VisualMixer(region_size="entire", channels="mixed")
+    images = np.random.default_rng(0).normal((40, 120, 200), 20, (12, 32, 32, 3))
+    originals = images.clip(0, 255).astype(np.uint8)
+    published = np.stack(mixed_by(mixer, originals, 0)[0])
+    case = dataclasses.replace(
+        found.case, originals=originals, published=published, mixer=mixer
+    )
+    assert exposure.suggested_by_vfe(case) == pytest.approx(1, abs=0.03)
 
 
 def test_what_was_not_tried_is_not_called_locked(found):

@@ -19,7 +19,7 @@ from vim_jax.attacks import audit as audits
 from vim_jax.attacks import published as published_sets
 from vim_jax.attacks.audit import audit
 from vim_jax.attacks.published import from_published
-from vim_jax.data import DataError, folder, open_source
+from vim_jax.data import DataError, folder, large, open_source
 from vim_jax.data.publish import publish
 
 
@@ -316,3 +316,25 @@ def test_images_of_several_sizes_train_no_network(tmp_path):
     attacks, skipped = audits.attacks_on(case, "full")
     assert {"inversion", "recognition", "key_reuse"} <= set(skipped)
     assert "inversion" not in {attack.name for attack in attacks}
+
+
+def test_the_pixel_limit_holds_for_published_images_too(tmp_path, monkeypatch):
+    published(tmp_path, VisualMixer(region_size=5))
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match="max_pixels=384 or more"):
+        opened(tmp_path)
+    assert len(opened(tmp_path, max_pixels=384).published) == 3
+
+
+def test_large_images_are_attacked_in_the_plan_they_were_mixed_in(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(large, "LARGE_PIXELS", 300)
+    monkeypatch.setattr(large, "_PLANNED", 8)
+    monkeypatch.setattr(large, "_LARGEST", 4)
+    published(tmp_path, VisualMixer(level=0.3, clip=True))
+    case = opened(tmp_path)
+    for image, size in zip(case.originals, case.plans, strict=True):
+        tiled = large.plan_large(image, VisualMixer(level=0.3, clip=True)).size
+        np.testing.assert_array_equal(size, tiled)
+    assert same_regions(case)

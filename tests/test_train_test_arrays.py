@@ -6,6 +6,7 @@ from folders import put, save, sentence
 
 from vim_jax.data import (
     DataError,
+    arrays,
     embedded,
     tfds,
     train_test_arrays,
@@ -39,6 +40,17 @@ def test_train_test_limit():
         assert limited.images.shape == (50, 8, 8, 1)
         np.testing.assert_array_equal(limited.images, part.images[:50])
         np.testing.assert_array_equal(limited.labels, part.labels[:50])
+
+
+def test_sets_that_do_not_fit_into_memory_are_named(tmp_path, monkeypatch):
+    put(tmp_path, "a/1.png")
+
+    def no_room(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(arrays.np, "empty", no_room)
+    with pytest.raises(DataError, match=r"images of 4 x 3 pixels .* do not fit into"):
+        train_test_arrays(tmp_path)
 
 
 def test_few_images_of_a_folder_are_of_all_classes(tmp_path):
