@@ -119,6 +119,27 @@ def test_in_dark_images_no_blind_picture_is_above_chance(guess, auxiliary):
         assert decibels.verdict == "at chance"
 
 
+def test_mixed_channels_are_not_told_apart_by_a_blind_guess():
+    red = tiles() // 4
+    red[..., 0] += 150
+    kept, unknown = (
+        similarity.blind_guesses(red, channels=how) for how in ("joint", "mixed")
+    )
+    for name in ("its mean colour", "its most frequent values"):
+        assert np.ptp(np.stack(kept[name])[0, 0, 0]) > 100
+        assert not np.ptp(np.stack(unknown[name]), axis=3).any()
+    grey = np.stack(unknown["its mean colour"])[:, 0, 0, 0]
+    assert np.abs(grey - red.mean((1, 2, 3))).max() <= 0.5
+    scores = {
+        how: similarity.picture_scores(
+            red, red, name="a", knowledge=(), control_case="b", control_pictures=red,
+            control_ssim=0.99, channels=how,
+        )[1]
+        for how in ("independent", "mixed")
+    }  # fmt: skip
+    assert scores["mixed"].chance < scores["independent"].chance - 3
+
+
 def blotted(count=8):
     """Dark noise with a white blot, so that white is the most frequent value."""
     images = np.random.default_rng(0).integers(0, 8, (count, 28, 28, 1), np.uint8)

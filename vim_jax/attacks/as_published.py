@@ -16,6 +16,7 @@ def run(
 ) -> Outcome:
     """Looks at the images. The control looks at the originals."""
     del config
+    mixer = knowledge.mixer
     scores = picture_scores(
         published,
         truth.originals,
@@ -25,5 +26,6 @@ def run(
         control_pictures=truth.originals,
         control_ssim=0.99,
         auxiliary=knowledge.auxiliary,
+        channels="independent" if mixer is None else mixer.channels,
     )
     return Outcome(scores, published)

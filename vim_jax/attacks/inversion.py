@@ -178,6 +178,7 @@ def invert(
             control_pictures=restored(easy, *mixed_like(mixer, originals, size)),
             control_ssim=config.control_ssim,
             auxiliary=auxiliary,
+            channels=mixer.channels,
         )
 
     pictures = restored(model, published, plans)

@@ -94,6 +94,7 @@ def run(
         control_pictures=control,
         control_ssim=config.control_ssim,
         auxiliary=knowledge.auxiliary,
+        channels=channels,
     )
     return Outcome((*scores, exact), pictures)
 

@@ -117,6 +117,7 @@ def run(
         control_pictures=pictures(originals, True),
         control_ssim=_OF_IN_PLACE * float(ssim(in_place, truth.originals).mean()),
         auxiliary=auxiliary,
+        channels=mixer.channels,
     )
     return Outcome(scores, found)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from vim_jax._types import Channels
 from vim_jax.attacks import intervals
 from vim_jax.attacks.protocol import Control, Images, Known, Score, score
 
@@ -58,27 +59,41 @@ def _psnr(image: np.ndarray, original: np.ndarray) -> jax.Array:
     return jnp.asarray(decibels)
 
 
-def flat(images: Images) -> list[np.ndarray]:
-    """Returns each image as a picture of its mean colour."""
+def flat(images: Images, channels: Channels = "independent") -> list[np.ndarray]:
+    """Returns each image as a picture of its mean colour, or grey of `mixed` channels.
+
+    Args:
+      images: uint8 `h w c` each.
+      channels: how they move. Where they are mixed, whose a value was is not known.
+    """
+    axes = None if channels == "mixed" else (0, 1)
     return [
-        np.broadcast_to(np.rint(image.mean((0, 1))), image.shape).astype(np.uint8)
+        np.broadcast_to(np.rint(image.mean(axes)), image.shape).astype(np.uint8)
         for image in images
     ]
 
 
-def most_frequent(images: Images) -> list[np.ndarray]:
-    """Returns each image as a picture of each channel's most frequent value."""
-    return [
-        np.broadcast_to(
-            [np.bincount(channel.ravel()).argmax() for channel in np.moveaxis(x, 2, 0)],
-            x.shape,
-        ).astype(np.uint8)
-        for x in images
-    ]
+def most_frequent(
+    images: Images, channels: Channels = "independent"
+) -> list[np.ndarray]:
+    """Returns each image as a picture of the most frequent value of its channels.
+
+    Args:
+      images: uint8 `h w c` each.
+      channels: as `flat` takes it: mixed ones have one such value in common.
+    """
+
+    def usual(image: np.ndarray) -> np.ndarray:
+        pixels = image.reshape(-1, 1 if channels == "mixed" else image.shape[2])
+        return np.array([np.bincount(values).argmax() for values in pixels.T])
+
+    return [np.broadcast_to(usual(x), x.shape).astype(np.uint8) for x in images]
 
 
 def blind_guesses(
-    originals: Images, auxiliary: UInt8[np.ndarray, "m h w c"] | None = None
+    originals: Images,
+    auxiliary: UInt8[np.ndarray, "m h w c"] | None = None,
+    channels: Channels = "independent",
 ) -> dict[str, Images]:
     """Returns what can be painted of each original without looking where values lie.
 
@@ -91,10 +106,11 @@ def blind_guesses(
         its most frequent values are no finding.
       auxiliary: images like them, all of the shape of each original; None if the
         attacker has none.
+      channels: how they moved: mixed ones keep neither their means nor their values.
     """
     guesses: dict[str, Images] = {
-        "its mean colour": flat(originals),
-        "its most frequent values": most_frequent(originals),
+        "its mean colour": flat(originals, channels),
+        "its most frequent values": most_frequent(originals, channels),
         "black": [np.zeros_like(image) for image in originals],
     }
     if auxiliary is not None:
@@ -107,6 +123,7 @@ def best_guess(
     measure: Callable[[Images, Images], Float[np.ndarray, " n"]],
     originals: Images,
     auxiliary: UInt8[np.ndarray, "m h w c"] | None = None,
+    channels: Channels = "independent",
 ) -> tuple[str, Float[np.ndarray, " n"]]:
     """Returns the blind guess with the highest mean, and its score for each image.
 
@@ -114,8 +131,9 @@ def best_guess(
       measure: `ssim` or `psnr`. Each has its own best guess.
       originals: see `blind_guesses`.
       auxiliary: see `blind_guesses`.
+      channels: see `blind_guesses`.
     """
-    guesses = blind_guesses(originals, auxiliary)
+    guesses = blind_guesses(originals, auxiliary, channels)
     found = {name: measure(guess, originals) for name, guess in guesses.items()}
     best = max(found, key=lambda name: found[name].mean())
     return best, found[best]
@@ -131,6 +149,7 @@ def picture_scores(
     control_pictures: Images,
     control_ssim: float,
     auxiliary: UInt8[np.ndarray, "m h w c"] | None = None,
+    channels: Channels = "independent",
 ) -> tuple[Score, Score]:
     """Returns the SSIM and the PSNR of reconstructions as scores.
 
@@ -148,11 +167,12 @@ def picture_scores(
       control_pictures: the attack's reconstructions there, one an original.
       control_ssim: the SSIM that they must reach.
       auxiliary: images like the originals, of their shape, for the blind guess alone.
+      channels: how those of the originals moved, for the blind guess alone.
     """
     works = float(ssim(control_pictures, originals).mean())
     decibels = float(psnr(control_pictures, originals).mean())
-    _, chance = best_guess(ssim, originals, auxiliary)
-    _, blind_decibels = best_guess(psnr, originals, auxiliary)
+    _, chance = best_guess(ssim, originals, auxiliary, channels)
+    _, blind_decibels = best_guess(psnr, originals, auxiliary, channels)
     similarity = score(
         intervals.mean_beside(ssim(reconstructions, originals), chance),
         name=name,

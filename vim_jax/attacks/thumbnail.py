@@ -56,6 +56,7 @@ def run(
         control_pictures=control,
         control_ssim=config.control_ssim,
         auxiliary=knowledge.auxiliary,
+        channels=channels,
     )
     return Outcome(scores, pictures)
 
