@@ -270,7 +270,7 @@ def test_pictures_that_are_not_read_are_warned_of(call, folder):
     code, out, err = call(*MIX)
     assert code == 0
     assert "3 files left out" in out
-    assert "warning: 2 pictures among them, such as a.HEIC: convert them" in err
+    assert "warning: 2 pictures left out, such as a.HEIC: convert them" in err
 
 
 def test_nothing_shows_progress_before_it_is_known_to_fit(call):

@@ -121,6 +121,8 @@ def test_another_set_to_test_on(tmp_path, capsys, monkeypatch):
         for label in "ab":
             image = np.full((4, 4, 3), value, np.uint8)
             save(tmp_path / part / label / "1.png", image)
+        (tmp_path / part / f"{part}.HEIC").write_bytes(b"")
+        (tmp_path / part / "notes.txt").write_bytes(b"")
     given = []
 
     def train(config, train_set, test_sets, **_):
@@ -131,7 +133,11 @@ def test_another_set_to_test_on(tmp_path, capsys, monkeypatch):
     arguments = ["--data", tmp_path / "train", "--out", tmp_path / "run"]
     arguments += ["--batch-size", 2]
     assert _run(*arguments, "--test-data", tmp_path / "test") == 2
-    assert "enough: stop" in _one_line(capsys)
+    told = _one_line(capsys)
+    assert "enough: stop" in told
+    for part in ("train", "test"):
+        assert f"warning: 1 picture left out, such as {part}.HEIC: convert" in told
+    assert "notes.txt" not in told
     (((images, labels), test_sets),) = given
     assert (images == 0).all()
     assert labels.tolist() == [0, 1]

@@ -52,10 +52,15 @@ def tell_left_out(names: Sequence[str]) -> None:
         f"{count(len(names), 'file')} left out, dead links or not of the types "
         f"{', '.join(SUFFIXES)}: {shown}"
     )
+    warn_of_unread(names)
+
+
+def warn_of_unread(names: Sequence[str]) -> None:
+    """Warns of the pictures among files that were left out of a source."""
     pictures = [x for x in names if x.lower().endswith(_UNREAD_PICTURES)]
     if pictures:
         warn(
-            f"{count(len(pictures), 'picture')} among them, such as {pictures[0]}: "
+            f"{count(len(pictures), 'picture')} left out, such as {pictures[0]}: "
             "convert them to PNG to have them, too."
         )
 

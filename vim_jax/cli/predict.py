@@ -12,6 +12,7 @@ import tyro
 from vim_jax._types import Channels
 from vim_jax.cli import options, published, trained_on
 from vim_jax.cli.console import complain, err, progress, warn
+from vim_jax.cli.folders import warn_of_unread
 from vim_jax.mixer import VisualMixer
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def predict(
         err.print(f"{right / labelled:.1%} of {labelled:,} labelled images are right.")
     if unknown:
         err.print(f"{unknown:,} images have labels that the run does not name.")
+    warn_of_unread(source.skipped)
     for sentence in failures[:_MOST_COMPLAINTS]:
         complain(sentence)
     if len(failures) > _MOST_COMPLAINTS:

@@ -11,6 +11,7 @@ from rich.table import Table
 from vim_jax.cli import options, published, trained_on, training_sets
 from vim_jax.cli.console import out as console
 from vim_jax.cli.console import progress, say, warn
+from vim_jax.cli.folders import warn_of_unread
 from vim_jax.mixer import VisualMixer
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ def train(
     """
     from vim_jax import training
     from vim_jax.data.arrays import native_sides, train_test_arrays
+    from vim_jax.data.sources import open_source, splits_of
     from vim_jax.training import parallel, records
 
     parallel.initialize()
@@ -281,6 +283,9 @@ def train(
         )
     if parallel.is_main():
         say(training_sets.summary(sets))
+        for name in filter(None, (data, test_data)):
+            if not splits_of(name, data_dir=data_dir):
+                warn_of_unread(open_source(name).skipped)
         if side and mixer is not None and mixer.region_size != "entire":
             native = min(native_sides(data, data_dir=data_dir, max_pixels=max_pixels))
             if native < side:
