@@ -13,7 +13,7 @@ from experiments.comparisons import (
     runs_of,
 )
 from experiments.page import Results, data_name, table
-from experiments.training_runs import SETTINGS, is_done
+from experiments.training_runs import SETTINGS, is_done, is_of
 from vim_jax.models import model_config
 
 _IMAGENET_100 = {
@@ -225,10 +225,13 @@ def _tested(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def whole_grid(results: Results) -> str:
     """Returns all accuracies, and how much of the preset's grid they are."""
-    runs = runs_of(results)
-    count = sum(is_done(run, results["rows"]) for run in runs)
-    done = f"{count} of the {len(runs)} runs of `{preset_of(results)}` are done."
-    return f"{done} {accuracy_table(results)}"
+    runs, rows = runs_of(results), results["rows"]
+    count = sum(is_done(run, rows) for run in runs)
+    done = f"{count} of the {len(runs)} runs of `{preset_of(results)}` are done"
+    earlier = sum(not any(is_of(row, run) for run in runs) for row in rows)
+    if earlier:
+        done += f", and {earlier} others with an earlier recipe"
+    return f"{done}. {accuracy_table(results)}"
 
 
 def _region_size(found: Compared) -> str:

@@ -5,7 +5,7 @@
 
 The slides' Fig. 2. Gaussian noise is added to images and the result cut to the range of
 pixels; and the same images are shuffled in regions of growing size. Of each: VFE, and
-SSIM with the original. `cpu` takes some minutes on two cores. Expect VFE to rise
+SSIM with the original. `cpu` takes a quarter of an hour on one core. Expect VFE to rise
 with noise as 4 sigma^2 does while little is cut, and noisy images to look far more like
 their originals than images of the same VFE that were shuffled in regions of 4 pixels or
 more.

@@ -5,7 +5,7 @@
 
 The slides' Fig. 3. Images are shuffled in regions of growing size, with regions in
 place and scrambled, and their VFE compared with `expected_vfe`. Region sizes are in
-native pixels. `cpu` takes some minutes on two cores. Expect measured and expected
+native pixels. `cpu` takes ten minutes on one core. Expect measured and expected
 means to agree within 1 %, VFE to rise quickly up to regions of about 8 pixels, and
 scrambling to add up to half of what small regions lack, and less at middling sizes: VFE
 of scrambled images falls before it rises again.

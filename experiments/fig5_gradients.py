@@ -10,10 +10,11 @@ each mixed anew, and over many shuffles of the same images alone. Either, beside
 square of the mean gradient, makes a noise scale [1].
 
 "published once": each image is mixed before training; "fresh": anew at every step.
+Learning rates rise first and fall to zero in the end, as in all training here.
 The file given by `--json` is written after each network: start the command again and
 it goes on. `cpu` takes half an hour on one core. Expect cosines of 0.10 to 0.17, and
-more noise from shuffling the larger the regions, but far less than from drawing other
-images.
+more noise from shuffling in regions of 4 and 8 pixels than of 2, but far less than from
+drawing other images.
 
 [1] McCandlish et al, "An Empirical Model of Large-Batch Training"
     (https://arxiv.org/abs/1812.06162), appendix A.1: the simple noise scale.

@@ -10,7 +10,9 @@ smaller. Test images were published once, too. They are shown as they are, and s
 times, shuffled again in their regions, with logits averaged.
 
 The file given by `--json` is written after each run: start the command again and it
-goes on. `cpu` takes some hours on one core.
+goes on. `cpu` takes some hours on one core. Expect a ViT to gain 8 points by values
+that are sorted in each region, a ResNet nothing, both to lose by shifts that cut
+regions up, and the rest to be lost in the noise of one seed.
 """
 
 import dataclasses

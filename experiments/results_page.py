@@ -265,7 +265,11 @@ SECTIONS: Mapping[str, Section] = {
         whole_grid,
         "![Accuracy against region size](images/accuracy.png)",
     ),
-    "accuracy on a small budget": Section("table2_accuracy_cpu", whole_grid),
+    "accuracy on a small budget": Section(
+        "table2_accuracy_cpu",
+        whole_grid,
+        "![Accuracy against region size, of two seeds](images/accuracy_cpu.png)",
+    ),
     "recipe": Section("recipe_ablation_cpu", recipe_table),
     "throughput": Section("table3_throughput_cpu", throughput_table),
     "noise": Section(
@@ -283,7 +287,11 @@ SECTIONS: Mapping[str, Section] = {
         gradients_table,
         "![Cosines of successive gradients](images/fig5.png)",
     ),
-    "optimizers": Section("st_adam_ablation_cpu", optimizers_table),
+    "optimizers": Section(
+        "st_adam_ablation_cpu",
+        optimizers_table,
+        "![Accuracy against learning rate](images/optimizers.png)",
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from experiments import plots
 from experiments.comparisons import compared, mean, networks
 from experiments.page import IMAGES, Results, data_name
 from experiments.record import read
+from experiments.st_adam_ablation import OPTIMIZERS
 
 _MOST_COSINE = 0.45  # Shown in fig5.png.
 # Strengths that fig2.png names beside their points.
@@ -20,7 +21,8 @@ _LABELLED = {"noise": (10, 30, 50, 100), "region size": (2, 4, 8, 16)}
 def plot_accuracy(results: Results, path: pathlib.Path) -> None:
     """Draws accuracy against region size: plain, mixed and thumbnail-trained.
 
-    Hollow where it was measured with an earlier recipe.
+    Means of seeds, and from the lowest to the highest of them. Hollow where it was
+    measured with an earlier recipe.
     """
     lines = {}
     for network in networks(results, "cifar10"):
@@ -45,6 +47,12 @@ def plot_accuracy(results: Results, path: pathlib.Path) -> None:
             means = [mean(getattr(x, way), metric) for x in there.values()]
             shares = [np.nan if value is None else 100 * value for value in means]
             (line,) = axis.plot(sizes, shares, look, label=label, markersize=5)
+            by_seed = [
+                [100 * row[metric] for row in getattr(x, way) if metric in row]
+                for x in there.values()
+            ]
+            ends = [(min(x), max(x)) if x else (np.nan, np.nan) for x in by_seed]
+            axis.vlines(sizes, *zip(*ends, strict=True), color=line.get_color(), lw=1)
             if way == "plain":
                 continue
             outdated = [i for i, x in enumerate(there.values()) if x.outdated]
@@ -166,6 +174,30 @@ def plot_gradients(results: Results, path: pathlib.Path) -> None:
     plots.save(figure, path, results)
 
 
+def plot_optimizers(results: Results, path: pathlib.Path) -> None:
+    """Draws accuracy against the learning rate, which is chosen by it."""
+    rows = [row for row in results["rows"] if row["seed"] == 0]
+    places = list(dict.fromkeys((row["model"], row["setting"]) for row in rows))
+    figure, axes = _axes(len(places), one_scale=True)
+    for axis, place in zip(axes, places, strict=True):
+        here = [row for row in rows if (row["model"], row["setting"]) == place]
+        for (name, options), marker in zip(OPTIMIZERS.items(), "osv^x", strict=True):
+            found = sorted(
+                (row["recipe"]["learning_rate"], 100 * row["validation_accuracy"])
+                for row in here
+                if options.items() <= row["recipe"].items()
+            )
+            axis.plot(*zip(*found, strict=True), marker=marker, ms=4, label=name)
+        model, setting = place
+        images = f"mixed, {setting}" if setting else "plain images"
+        axis.set_title(f"{model}, {images}", fontsize=10)
+        axis.set_xscale("log")
+        axis.set_xlabel("learning rate")
+    axes[0].set_ylabel("held-back images recognised, %")
+    axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    plots.save(figure, path, results)
+
+
 def _axes(count: int, *, one_scale: bool = False):
     import matplotlib
 
@@ -187,9 +219,11 @@ def _axes(count: int, *, one_scale: bool = False):
 
 PLOTS: Mapping[str, tuple[Callable[[Results, pathlib.Path], None], str]] = {
     "table2_accuracy_gpu": (plot_accuracy, "accuracy.png"),
+    "table2_accuracy_cpu": (plot_accuracy, "accuracy_cpu.png"),
     "fig2_vfe_vs_noise_cpu": (plot_noise, "fig2.png"),
     "fig3_vfe_vs_region_size_cpu": (plot_region_size, "fig3.png"),
     "fig5_gradients_cpu": (plot_gradients, "fig5.png"),
+    "st_adam_ablation_cpu": (plot_optimizers, "optimizers.png"),
 }
 
 

@@ -69,7 +69,7 @@ _SMALL = (
     "mobilenet_v2_cifar", "vgg11_bn_cifar",
 )  # fmt: skip
 _LARGE = (
-    "shufflenet_v2_x1_0", "vgg16", "resnet50", "mobilenet_v2", "vit_b16", "swin_t",
+    "shufflenet_v2_x1_0", "vgg16_bn", "resnet50", "mobilenet_v2", "vit_b16", "swin_t",
 )  # fmt: skip
 PRESETS: Mapping[Name, Preset] = {
     "smoke": Preset({"resnet8": {"widths": (4, 8)}}, 4, 16, "size 4", 1, 6),

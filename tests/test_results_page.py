@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from table_rows import RUNS, outdated, row_of
 
 from experiments import (
@@ -11,6 +12,7 @@ from experiments import (
     record,
     results_page,
     results_plots,
+    st_adam_ablation,
 )
 from experiments.frontier import TRAINED
 
@@ -150,6 +152,54 @@ def test_accuracies_are_drawn_against_region_size(drawn, tmp_path):
     assert "hollow: earlier recipe" in lines
     hollow = [x for x in axis.get_lines() if x.get_color() == "white"]
     assert {tuple(x.get_xdata()) for x in hollow} == {(4,), ()}
+
+
+def test_seeds_are_drawn_from_the_lowest_to_the_highest(drawn, tmp_path):
+    rows = [
+        row_of(run, **{f"{run.way}_accuracy": share + 0.1 * run.seed})
+        for run in RUNS
+        if (run.data, run.model) == ("cifar10", "resnet20_cifar")
+        for share in [{"plain": 0.7, "mixed": 0.5, "thumbnail": 0.3}[run.way]]
+    ]
+    results = {"command": "python -m a --preset cpu", "rows": rows}
+    results_plots.plot_accuracy(results, tmp_path / "a.png")
+    ((axis,),) = (figure.axes for figure in drawn)
+    lines = {x.get_label(): x for x in axis.get_lines()}
+    np.testing.assert_allclose(lines["mixed"].get_ydata(), [55, 55, 55])
+    mixed = axis.collections[2]
+    assert mixed.get_color()[0][:3] == pytest.approx(to_rgb(lines["mixed"].get_color()))
+    for size, ends in zip([2, 4, 8], mixed.get_segments(), strict=True):
+        np.testing.assert_allclose(ends, [[size, 50], [size, 60]])
+
+
+def test_held_back_accuracies_are_drawn_against_rates(drawn, tmp_path):
+    preset = st_adam_ablation.PRESETS["cpu"]
+    rows = [
+        row_of(run, validation_accuracy=0.1 + i / 1000)
+        for i, run in enumerate(
+            st_adam_ablation.tuning(preset, st_adam_ablation.places(preset))
+        )
+    ]
+    # Those of other seeds have no part in the choice.
+    rows.append({**rows[0], "seed": 1, "validation_accuracy": 0.9})
+    results_plots.plot_optimizers({"rows": rows}, tmp_path / "a.png")
+    ((*axes,),) = (figure.axes for figure in drawn)
+    assert [axis.get_title() for axis in axes] == [
+        f"{model}, {images}"
+        for model in preset.models
+        for images in ("plain images", "mixed, size 4")
+    ]
+    lines = {line.get_label(): line for line in axes[1].get_lines()}
+    assert list(lines) == list(preset.optimizers)
+    adam = lines["Adam"]
+    np.testing.assert_array_equal(adam.get_xdata(), preset.rates)
+    expected = [
+        100 * row["validation_accuracy"]
+        for row in rows
+        if row["recipe"]["optimizer"] == "adam"
+        and (row["model"], row["setting"]) == ("resnet8", "size 4")
+    ]
+    np.testing.assert_allclose(adam.get_ydata(), expected)
 
 
 def test_shares_of_noise_are_drawn_over_the_steps(drawn, tmp_path):

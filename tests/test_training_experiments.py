@@ -33,12 +33,17 @@ pytestmark = pytest.mark.usefixtures("usual_settings")
 def test_accuracy_smokes_and_goes_on(tmp_path):
     path = tmp_path / "results.json"
     runs = list(table2_accuracy.runs("smoke"))
-    rows = training_runs.finish(runs[:2], path, "a", None)
+    command = "experiments.table2_accuracy --preset smoke"
+    rows = training_runs.finish(runs[:2], path, command, None)
     assert [row["way"] for row in rows] == ["plain", "mixed"]
     assert {"plain_accuracy", "mixed_accuracy", "averaged_accuracy"} <= set(rows[1])
     assert json.loads(path.read_text())["rows"] == rows
-    assert training_runs.finish(runs, path, "a", None)[:2] == rows
-    assert len(json.loads(path.read_text())["rows"]) == 3
+    table2_accuracy.main("smoke", json_out=path)
+    results = json.loads(path.read_text())
+    assert results["command"] == f"python -m {command}"
+    *first, last = results["rows"]
+    assert first == rows
+    assert last["way"] == "thumbnail"
 
 
 @pytest.mark.slow
