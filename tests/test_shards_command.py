@@ -35,7 +35,10 @@ def test_commands(here, capsys):
         code, out, _ = run_command(capsys, *MIX, "--shard", f"{number}/2")
         assert code == 0
         assert f"Shard {number}/2 is done" in out
-    code, out, _ = run_command(capsys, "merge", "dst")
+        code, out, err = run_command(capsys, "merge", "dst")
+        if number == 1:
+            assert code == 1
+            assert "lacks the complete parts of the shards 2/2" in complaints(err)[0]
     assert code == 0
     assert "Merged: dst holds 4 mixed images." in out
     assert "vim-jax audit dst --originals SRC" in out

@@ -35,8 +35,8 @@ while networks still learn from them.
 {commands}
 
 `vim-jax COMMAND --help` shows options and examples.
-Exit codes: 0 done; 1 failed, or some images did; 2 usage; 3 wrong key; 130
-interrupted; 143 terminated."""
+Exit codes: 0 done; 1 failed, some images did, or another process is at it; 2 usage;
+3 wrong key; 130 interrupted; 143 terminated."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -94,7 +94,13 @@ def _cut_short(how: str, name: str, arguments: Sequence[str]) -> str:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    from vim_jax.data.errors import WorkerError, WriteError, WrongKeyError, brief
+    from vim_jax.data.errors import (
+        NotYetError,
+        WorkerError,
+        WriteError,
+        WrongKeyError,
+        brief,
+    )
 
     try:
         command = _command(name)
@@ -111,7 +117,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     except WrongKeyError as error:
         complain(str(error))
         return WRONG_KEY
-    except (WriteError, WorkerError) as error:
+    except (WriteError, WorkerError, NotYetError) as error:
         complain(str(error))
         return FAILED
     except ValueError as error:

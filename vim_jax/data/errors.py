@@ -26,6 +26,10 @@ class WriteError(DataError):
     """The output cannot be written, whatever the image: a full or read-only disk."""
 
 
+class NotYetError(DataError):
+    """Another process is at it, or has to end first: the same goes well later."""
+
+
 def brief(error: BaseException) -> str:
     """Returns the first line of an exception's message, without its final full stop.
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from vim_jax.data import manifest
-from vim_jax.data.errors import DataError, WriteError, brief
+from vim_jax.data.errors import DataError, NotYetError, WriteError, brief
 from vim_jax.data.writers import (
     claim,
     discard,
@@ -99,13 +99,13 @@ def open_part(path: pathlib.Path) -> Iterator[None]:
     """Holds the lock on a part, which is made if need be, and takes its end off.
 
     Raises:
-      DataError: if another process holds the lock.
+      NotYetError: if another process holds the lock.
     """
     with open(path, "a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(
+            raise NotYetError(
                 f"{path} is being written to by another vim-jax: wait for it to end"
             ) from None
         file.truncate(_end(path))
@@ -157,8 +157,9 @@ def merge(folder: str | os.PathLike[str]) -> Merged:
 
     Raises:
       WriteError: if the folder cannot be written to.
-      DataError: if there are no parts, some are missing or not finished, or they do
-        not belong together; then nothing is changed.
+      NotYetError: if some parts are missing or not finished, or are being written.
+      DataError: if there are no parts, or they do not belong together. Either way
+        nothing is changed.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -221,7 +222,7 @@ def _check(
         if shard not in found or not _is_complete(found[shard])
     ]
     if missing:
-        raise DataError(
+        raise NotYetError(
             f"{folder} lacks the complete parts of the shards {', '.join(missing)}: "
             "run those to their end, and merge again"
         )

@@ -9,7 +9,7 @@ import pathlib
 import secrets
 from collections.abc import Callable, Iterator
 
-from vim_jax.data.errors import DataError, WriteError, brief
+from vim_jax.data.errors import DataError, NotYetError, WriteError, brief
 
 TEMPORARY_PREFIX = ".vim-jax-tmp-"
 
@@ -228,13 +228,13 @@ def locked(folder: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
       shared: whether others may hold it at the same time, if they share it, too.
 
     Raises:
-      DataError: if another process holds it.
+      NotYetError: if another process holds it.
       WriteError: if the folder cannot be made or locked.
     """
     try:
         descriptor = _lock(folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     except BlockingIOError:
-        raise DataError(
+        raise NotYetError(
             f"{folder} is being written to by another vim-jax: wait for it to end"
         ) from None
     except OSError as error:
