@@ -113,6 +113,13 @@ def uninterrupted(kept_programs, sets, tmp_path_factory):
 
 
 @pytest.fixture
+def standard_promotion():
+    """Lets dtypes be promoted, as optax, Flax and the attackers' networks do."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
 def usual_settings(kept_programs):
     """Those that a user has, who does not test the library."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):

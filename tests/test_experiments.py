@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 
-import jax
 import numpy as np
 import pytest
 
@@ -28,12 +27,7 @@ from vim_jax.data.arrays import LabelledImages, TrainTest
 from vim_jax.data.errors import WriteError
 from vim_jax.report import provenance
 
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """The attackers' networks use layers that promote dtypes."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 @pytest.mark.slow

@@ -8,12 +8,7 @@ from flax import nnx
 
 from vim_jax.attacks.fitting import apply, fit
 
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """Optax and Flax promote dtypes."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 class Line(nnx.Module):

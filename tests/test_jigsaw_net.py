@@ -1,6 +1,5 @@
 """The jigsaw solver that learns what seams look like."""
 
-import jax
 import numpy as np
 import pytest
 import skimage.data
@@ -15,11 +14,7 @@ from vim_jax.attacks.protocol import Knowledge, Truth
 TINY = jigsaw_net.Config(width=4, seams=64, epochs=1, images=2)
 
 
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """The attackers' networks use layers that promote dtypes."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 def photograph(name, side):

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,11 +24,7 @@ from vim_jax.attacks.unet import UNet
 MIXER = VisualMixer(region_size=2)
 
 
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """Optax and Flax promote dtypes."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 def smooth(count, seed=0, side=8):

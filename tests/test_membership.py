@@ -2,7 +2,6 @@
 
 import math
 
-import jax
 import numpy as np
 import pytest
 
@@ -18,11 +17,7 @@ MODELS = 6
 RNG = np.random.default_rng
 
 
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """Adam of optax promotes types."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 TINY = Config(

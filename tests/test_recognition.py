@@ -2,26 +2,19 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 from mixing_by_hand import mixed_by_hand
 
 from vim_jax import VisualMixer
-from vim_jax.attacks import (
-    recognition,
-)
+from vim_jax.attacks import recognition
 from vim_jax.attacks.protocol import Knowledge, Truth
 from vim_jax.data.arrays import train_test_arrays
 
 MIXER = VisualMixer(region_size=2)
 
 
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """Optax and Flax promote dtypes."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 BRIEF = recognition.Config(epochs=6, flip=False, learning_rate=1e-2)

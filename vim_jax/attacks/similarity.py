@@ -148,8 +148,8 @@ def picture_scores(
     control_case: str,
     control_pictures: Images,
     control_ssim: float,
+    channels: Channels,
     auxiliary: UInt8[np.ndarray, "m h w c"] | None = None,
-    channels: Channels = "independent",
 ) -> tuple[Score, Score]:
     """Returns the SSIM and the PSNR of reconstructions as scores.
 
@@ -166,8 +166,8 @@ def picture_scores(
       control_case: what was attacked for the positive control.
       control_pictures: the attack's reconstructions there, one an original.
       control_ssim: the SSIM that they must reach.
-      auxiliary: images like the originals, of their shape, for the blind guess alone.
       channels: how those of the originals moved, for the blind guess alone.
+      auxiliary: images like the originals, of their shape, for the blind guess alone.
     """
     works = float(ssim(control_pictures, originals).mean())
     decibels = float(psnr(control_pictures, originals).mean())
